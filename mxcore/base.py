@@ -1,0 +1,51 @@
+"""Configuration: one table of environment variables, read once, each with its meaning."""
+
+import os
+from dataclasses import dataclass
+
+__all__ = ["SETTINGS", "Setting", "config", "default_threads"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable: its MXNet name (if any), default and meaning."""
+
+    name: str
+    default: str | None
+    meaning: str
+    mxnet: str | None = None
+
+    def read(self) -> str | None:
+        """The current value: the mxcore name, then the MXNet name, then the default."""
+        value = os.environ.get(self.name)
+        if value is None and self.mxnet:
+            value = os.environ.get(self.mxnet)
+        return self.default if value is None else value
+
+
+SETTINGS: dict[str, Setting] = {s.name: s for s in (
+    Setting("MXCORE_PLUGINS", None, "comma list of plugins to load; empty: none; unset: all that are installed"),
+    Setting("MXCORE_BACKEND_CPU", None, "name of the backend that serves mx.cpu()"),
+    Setting("MXCORE_BACKEND_GPU", None, "name of the backend that serves mx.gpu()"),
+    Setting("MXCORE_NUM_THREADS", None, "threads of BLAS and kernels; default: the cores available", "OMP_NUM_THREADS"),
+    Setting("MXCORE_PASSES", None, "graph passes to run on hybridized nets: comma list, 'none', or unset for all"),
+    Setting("MXCORE_FALLBACK", "warn", "host fallbacks of a backend: 'allow', 'warn' or 'error'"),
+    Setting("MXCORE_HOME", None, "folder of data sets and caches; default ~/.mxnet", "MXNET_HOME"),
+)}
+
+
+def config(name: str) -> str | None:
+    """The value of a setting, read from the environment now.
+
+    >>> config("MXCORE_FALLBACK") in ("allow", "warn", "error")
+    True
+    """
+    return SETTINGS[name].read()
+
+
+def default_threads() -> int:
+    """Threads that kernels may use: ``MXCORE_NUM_THREADS``, else the cores this process may run on."""
+    value = config("MXCORE_NUM_THREADS")
+    if value and value.isdigit() and int(value) > 0:
+        return int(value)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
