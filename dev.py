@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+"""One command for everything: sets up .venv with the whole workspace and runs a task in it.
+
+    python3 dev.py demo [arguments of examples/train_digits.py]
+    python3 dev.py test [arguments of pytest]
+
+Needs Python 3.11 or later and nothing else: no make, no compiler. uv is used when it is there, else venv and pip.
+"""
+
+import sys
+
+NEEDED = (3, 11)
+
+if sys.version_info < NEEDED:  # before anything that an older Python would stumble over
+    from shutil import which
+
+    newer = [n for n in ("python3.14", "python3.13", "python3.12", "python3.11") if which(n)]
+    sys.exit("dev.py: mxcore needs Python %d.%d or later, and this is %d.%d (%s).\n%s" % (
+        NEEDED + sys.version_info[:2] + (sys.executable, "Run it with a newer one: %s dev.py %s" % (
+            newer[0], " ".join(sys.argv[1:])) if newer else "Install a newer one from https://www.python.org/downloads/")))
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = Path(os.environ.get("MXCORE_VENV", ROOT / ".venv")).absolute()
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "mxcore-dev.json"
+NEEDED_BYTES = 1_000_000_000
+
+# What an installer says when the machine, and not the project, is the trouble -> what to tell the person.
+TROUBLES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("No space left on device", "Errno 28", "os error 28", "Disk quota exceeded"),
+     f"the disk is full: free about 1 GB where {VENV} and the temporary folder ({tempfile.gettempdir()}) are."),
+    (("Temporary failure in name resolution", "Name or service not known", "nodename nor servname",
+      "Failed to establish a new connection", "NewConnectionError", "Network is unreachable", "ConnectTimeoutError",
+      "ReadTimeoutError", "Read timed out", "Connection refused", "Cannot connect to proxy", "dns error",
+      "error sending request", "client error (Connect)", "Could not connect"),
+     "the package index cannot be reached: check the network (or pip's proxy and index settings) and run this again."),
+    (("CERTIFICATE_VERIFY_FAILED", "invalid peer certificate"),
+     "the certificate of the package index is not trusted: set the certificates of pip (or uv) for this network."),
+    (("Permission denied", "Errno 13", "Read-only file system"),
+     f"no permission to write: make {ROOT} writable, or set MXCORE_VENV to a folder that is."),
+)
+
+
+class Trouble(Exception):
+    """Something that the person has to settle; the message is all that is printed."""
+
+
+def say(text: str) -> None:
+    """A line about what is being done, in order with the output of the programs that are run."""
+    print(f"dev.py: {text}", flush=True)
+
+
+# ---------------------------------------------------------------------------------------------------- running programs
+def show(command: list[str]) -> str:
+    """A command as a person would type it."""
+    return " ".join(str(c).replace(str(ROOT) + os.sep, "") for c in command)
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> int:
+    """Run a program in the foreground and return its exit status."""
+    words = [str(c) for c in command]
+    say("$ " + show(words))
+    return subprocess.run(words, cwd=cwd, env=env).returncode
+
+
+def install_step(*command: str | Path, cwd: Path = ROOT) -> None:
+    """Run an installer, passing its output on; where it fails, raise what to do about it."""
+    words = [str(c) for c in command]
+    say("$ " + show(words))
+    lines = []
+    with subprocess.Popen(words, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace") as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    if process.returncode:
+        raise Trouble(explain("".join(lines), f"'{Path(words[0]).name}' failed with status {process.returncode}; "
+                              "its messages above say why."))
+
+
+def explain(output: str, otherwise: str) -> str:
+    """The sentence for what an installer printed."""
+    return next((sentence for signs, sentence in TROUBLES if any(s in output for s in signs)), otherwise)
+
+
+# -------------------------------------------------------------------------------------------------- the environment
+def distributions() -> list[Path]:
+    """The folders of the workspace that hold a distribution: the core first, then backends, then plugins."""
+    parts = [p.parent for kind in ("backends", "plugins") for p in sorted(ROOT.glob(f"{kind}/*/pyproject.toml"))]
+    return [ROOT, *parts]
+
+
+def table(folder: Path) -> dict:
+    """The ``[project]`` table of a distribution."""
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def fingerprint() -> str:
+    """What an installation depends on: the Python, this file and every pyproject.toml."""
+    digest = hashlib.sha256(repr((sys.version, platform.machine(), str(ROOT))).encode())
+    for folder in distributions():
+        digest.update(str(folder).encode() + (folder / "pyproject.toml").read_bytes())
+    return digest.hexdigest()
+
+
+def read_stamp() -> dict:
+    """What was installed, or nothing where that is not known."""
+    try:
+        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def inside() -> bool:
+    """Whether this very process runs on the Python of .venv (which must not be deleted under it)."""
+    return Path(sys.prefix).resolve() == VENV.resolve()
+
+
+def check_disk() -> None:
+    """Refuse to start what cannot end well."""
+    home = next(p for p in (VENV, *VENV.parents) if p.exists())
+    free = shutil.disk_usage(home).free
+    if free < NEEDED_BYTES:
+        raise Trouble(f"the disk is full: {free / 1e6:.0f} MB are free at {home}, about "
+                      f"{NEEDED_BYTES / 1e6:.0f} MB are needed.")
+
+
+def make_venv(uv: str | None) -> None:
+    """Create .venv with pip in it."""
+    say(f"making {VENV} with Python {platform.python_version()}{' and uv' if uv else ''}")
+    if uv:
+        install_step(uv, "venv", "--quiet", "--seed", "--clear", "--python", sys.executable, VENV)
+        return
+    if not (importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip")):
+        raise Trouble("this Python has no venv module. On Debian or Ubuntu: "
+                      f"sudo apt install python{sys.version_info[0]}.{sys.version_info[1]}-venv (or install uv).")
+    install_step(sys.executable, "-m", "venv", "--clear", VENV)
+
+
+def install(uv: str | None, extras: list[str]) -> None:
+    """Install every distribution of the workspace, editable, with extras of the core."""
+    say(f"installing {', '.join(table(d)['name'] for d in distributions())} with the extras {', '.join(extras)}")
+    pip = [uv, "pip", "install", "--python", PYTHON] if uv else [
+        PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--progress-bar", "off"]
+    places = [f"{ROOT}[{','.join(extras)}]", *map(str, distributions()[1:])]
+    install_step(*pip, *(word for place in places for word in ("--editable", place)))
+
+
+def ensure(*wanted: str) -> None:
+    """Make .venv hold the workspace with at least these extras; quick where it does already."""
+    stamp = read_stamp()
+    current = stamp.get("fingerprint") == fingerprint() and PYTHON.exists()
+    have = set(stamp.get("extras", ())) if current else set()
+    if current and set(wanted) <= have:
+        return
+    check_disk()
+    uv = shutil.which("uv")
+    extras = sorted(have | set(wanted))
+    start = time.perf_counter()
+    STAMP.unlink(missing_ok=True)
+    try:
+        build(uv, extras, fresh=not current)
+    except Trouble as error:
+        if not uv:
+            raise
+        say(f"uv could not do it ({error}) Trying again with venv and pip.")  # pip may have settings that uv lacks
+        build(None, extras, fresh=True)
+    STAMP.write_text(json.dumps({"fingerprint": fingerprint(), "extras": extras}), encoding="utf-8")
+    say(f"installed in {time.perf_counter() - start:.0f} s")
+
+
+def build(uv: str | None, extras: list[str], fresh: bool) -> None:
+    """Make the environment (anew where asked) and install into it."""
+    if not inside() and (fresh or not PYTHON.exists()):
+        make_venv(uv)
+    install(uv, extras)
+
+
+# ----------------------------------------------------------------------------------------------------------- the tasks
+def install_all(args: list[str]) -> int:
+    """Only set up .venv with all that any task needs."""
+    ensure("dev")
+    say(f"ready: {show([str(PYTHON)])}")
+    return 0
+
+
+def demo(args: list[str]) -> int:
+    """Train, evaluate, export and reload a network on real handwritten digits."""
+    ensure("plot")
+    return run(PYTHON, ROOT / "examples" / "train_digits.py", *args)
+
+
+def test(args: list[str]) -> int:
+    """Run the test suite; arguments go to pytest."""
+    ensure("test")
+    return run(PYTHON, "-m", "pytest", *args)
+
+
+def lint(args: list[str]) -> int:
+    """Check the style (ruff); arguments go to ruff, such as --fix."""
+    ensure("dev")
+    return run(BIN / "ruff", "check", *args)
+
+
+def types(args: list[str]) -> int:
+    """Check the types (mypy); arguments go to mypy."""
+    ensure("dev")
+    return run(PYTHON, "-m", "mypy", *args)
+
+
+def layers(args: list[str]) -> int:
+    """Check that modules import only from lower layers (import-linter)."""
+    ensure("dev")
+    return run(BIN / "lint-imports", *args)
+
+
+def bench(args: list[str]) -> int:
+    """Run the benchmarks (asv) on this working tree; --quick runs each once."""
+    ensure("dev")
+    asv = [PYTHON, "-m", "asv"]
+    folder = ROOT / "asv_benchmarks"
+    status = run(*asv, "machine", "--yes", cwd=folder)
+    return status or run(*asv, "run", "--python=same", "--show-stderr", *args, cwd=folder)
+
+
+def wheels(args: list[str]) -> int:
+    """Build the wheel of every distribution; install each alone in an empty venv and try it there."""
+    ensure("dev")
+    pip = [PYTHON, "-m", "pip", "--disable-pip-version-check"]
+    keep = Path(args[0]).absolute() if args else None
+    with tempfile.TemporaryDirectory(prefix="mxcore-wheels-") as scratch:
+        place, empty = keep or Path(scratch, "wheels"), Path(scratch, "empty")
+        empty.mkdir()
+        install_step(*pip, "wheel", "--quiet", "--wheel-dir", place, *distributions())  # with what they depend on
+        for folder in distributions():
+            name = table(folder)["name"]
+            venv = Path(scratch, "venv-" + name)
+            say(f"trying the wheel of {name} in an empty venv")
+            install_step(sys.executable, "-m", "venv", "--without-pip", venv)
+            python = venv / PYTHON.relative_to(VENV)
+            install_step(*pip, "--python", python, "install", "--quiet", "--no-index", "--find-links", place, name)
+            status = run(python, "-I", "-W", "error", "-c", SMOKE, name, table(folder)["version"], cwd=empty)
+            if status:
+                return status
+    say("every wheel installs alone and works")
+    return 0
+
+
+def stubs(args: list[str]) -> int:
+    """Write the type stubs anew from the operator table; --check only compares."""
+    ensure("test")
+    return run(PYTHON, "-m", "mxcore.testing.stubs", *args)
+
+
+# What must work where only one distribution (and what it requires) is installed: its entry points load, and where that
+# includes the core, a network learns.
+SMOKE = """
+import importlib.metadata as metadata, sys
+name, version = sys.argv[1:]
+dist = metadata.distribution(name)
+assert dist.version == version, dist.version
+files = [str(f) for f in dist.files]
+assert any(f.endswith('py.typed') for f in files), 'no py.typed in the wheel'
+assert any('LICENSE' in f for f in files), 'no licence in the wheel'
+assert not any(f.startswith(('tests/', 'examples/')) for f in files), 'tests in the wheel'
+for entry in dist.entry_points.select(group='mxcore'):
+    entry.load()
+try:
+    import mxcore as mx
+except ModuleNotFoundError:
+    assert name != 'mxcore'
+    print(name, version, 'alone: its plugin loads')
+    sys.exit()
+assert mx.__version__ == version
+net = mx.gluon.nn.Dense(1)
+net.initialize(mx.init.Zero())
+trainer = mx.gluon.Trainer(net.collect_params(), 'sgd', {'learning_rate': 0.1})
+x = mx.nd.array([[1, 0], [0, 1], [1, 1]])
+y = mx.nd.array([[2], [-1], [1]])
+for _ in range(200):
+    with mx.autograd.record():
+        loss = mx.gluon.loss.L2Loss()(net(x), y)
+    loss.backward()
+    trainer.step(3)
+assert abs(net(x) - y).max().asscalar() < 0.1, net(x)
+print(name, version, 'alone: a network learns')
+"""
+
+TASKS: dict[str, Callable[[list[str]], int]] = {
+    "demo": demo, "test": test, "lint": lint, "types": types, "layers": layers, "stubs": stubs, "bench": bench,
+    "wheels": wheels, "install": install_all}
+
+
+def usage() -> str:
+    """The help text, from the docstrings."""
+    tasks = (f"    {name:<8}{(task.__doc__ or '').splitlines()[0]}\n" for name, task in TASKS.items())
+    return f"{__doc__}\nTasks:\n{''.join(tasks)}"
+
+
+def main(argv: list[str]) -> int:
+    """Run the task that the arguments name."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] not in TASKS:
+        raise Trouble(f"no task '{argv[0]}'; there are {', '.join(TASKS)}.")
+    return TASKS[argv[0]](argv[1:])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Trouble as error:
+        sys.exit(f"dev.py: {error}")
+    except OSError as error:
+        sys.exit(f"dev.py: {explain(str(error), str(error))}")
+    except KeyboardInterrupt:
+        sys.exit("dev.py: interrupted")
