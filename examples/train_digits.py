@@ -71,7 +71,12 @@ def load_mnist(root):
 def context(name):
     """The device that a name such as ``cpu``, ``gpu``, ``gpu:1`` or ``opencl`` means."""
     kind, _, number = name.partition(":")
-    return mx.Context(kind, int(number or 0))
+    ctx = mx.Context(kind, int(number or 0))
+    try:
+        mx.nd.zeros(1, ctx=ctx)  # a device that is not there is noticed at its first use
+    except mx.MXNetError as error:
+        sys.exit(f"--ctx {name}: {error}")
+    return ctx
 
 
 def predict(net, images, ctx, batch_size=256):
@@ -204,7 +209,9 @@ def main():
         data, net, epochs, batch_size, wanted = load_mnist(options.root), lenet(), 2, 64, 0.985
     else:
         data, net, epochs, batch_size, wanted = load_digits(options.seed), small_net(), 12, 32, 0.97
-    epochs, batch_size = options.epochs or epochs, options.batch_size or batch_size
+    if options.epochs:
+        epochs, wanted = options.epochs, 0  # the bar is that of the usual number of epochs
+    batch_size = options.batch_size or batch_size
     test_images, test_labels = data[2:]
 
     net.initialize(mx.init.Xavier(), ctx=ctx)
@@ -224,8 +231,8 @@ def main():
     accuracy = float(np.mean(predicted == test_labels))
     difference = float(np.abs(bound - outputs).max() / np.abs(outputs).max())
     checks = [
-        (accuracy >= wanted or options.epochs is not None,
-         f"accuracy on {len(test_labels)} held-out digits: {accuracy:.2%} (wanted: {wanted:.1%})"),
+        (accuracy >= wanted, f"accuracy on {len(test_labels)} held-out digits: {accuracy:.2%}"
+                             + (f" (wanted: {wanted:.1%})" if wanted else "")),
         (np.array_equal(imported, outputs), "SymbolBlock.imports in a fresh process: the same outputs, bit for bit"),
         (difference <= 1e-6, f"sym.load, nd.load and bind: the same outputs, relative difference {difference:.0e}"),
     ]
