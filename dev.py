@@ -255,7 +255,7 @@ def wheels(args: list[str]) -> int:
             install_step(sys.executable, "-m", "venv", "--without-pip", venv)
             python = venv / PYTHON.relative_to(VENV)
             install_step(*pip, "--python", python, "install", "--quiet", "--no-index", "--find-links", place, name)
-            status = run(python, "-I", "-W", "error", "-c", SMOKE, name, table(folder)["version"], cwd=empty)
+            status = run(python, "-I", "-W", "error", "-c", SMOKE, name, cwd=empty)
             if status:
                 return status
     say("every wheel installs alone and works")
@@ -272,9 +272,9 @@ def stubs(args: list[str]) -> int:
 # includes the core, a network learns.
 SMOKE = """
 import importlib.metadata as metadata, sys
-name, version = sys.argv[1:]
+name = sys.argv[1]
 dist = metadata.distribution(name)
-assert dist.version == version, dist.version
+version = dist.version
 files = [str(f) for f in dist.files]
 assert any(f.endswith('py.typed') for f in files), 'no py.typed in the wheel'
 assert any('LICENSE' in f for f in files), 'no licence in the wheel'
