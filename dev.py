@@ -66,8 +66,8 @@ def say(text: str) -> None:
 
 # ---------------------------------------------------------------------------------------------------- running programs
 def show(command: list[str]) -> str:
-    """A command as a person would type it."""
-    return " ".join(str(c).replace(str(ROOT) + os.sep, "") for c in command)
+    """A command as a person would type it; a whole program among the arguments is left out."""
+    return " ".join("..." if "\n" in word else word.replace(str(ROOT) + os.sep, "") for word in command)
 
 
 def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> int:
