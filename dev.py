@@ -235,8 +235,9 @@ def bench(args: list[str]) -> int:
     ensure("dev")
     asv = [PYTHON, "-m", "asv"]
     folder = ROOT / "asv_benchmarks"
-    status = run(*asv, "machine", "--yes", cwd=folder)
-    return status or run(*asv, "run", "--python=same", "--show-stderr", *args, cwd=folder)
+    if not (Path.home() / ".asv-machine.json").exists():  # asv asks once what machine this is; the defaults are right
+        run(*asv, "machine", "--yes", cwd=folder)
+    return run(*asv, "run", "--python=same", "--show-stderr", *args, cwd=folder)
 
 
 def wheels(args: list[str]) -> int:
