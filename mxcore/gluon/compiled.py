@@ -1,0 +1,93 @@
+"""``Compiled``: a traced block as a function of its inputs; puts parameters and inputs in the order of the graph."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArgumentError, DeferredInitializationError
+from ..ndarray import NDArray
+from ..runtime.cached_op import CachedOp
+from ..symbol import Symbol
+from . import parameter as _parameter
+from .structure import MISSING, flatten, regroup
+
+if TYPE_CHECKING:
+    from .hybrid_block import HybridBlock
+
+__all__ = ["Compiled"]
+
+
+class Compiled:
+    """The compiled graph of a hybrid block.
+
+    What a call needs beyond the inputs is kept: for each device the list of all arrays that the graph takes, with gaps
+    for the inputs. It is thrown away when a parameter gets other arrays.
+    """
+
+    __slots__ = ("_block", "_count", "_epoch", "_filled", "_flat", "_gaps", "_in_format", "_op", "_out_format",
+                 "_params")
+
+    def __init__(self, block: "HybridBlock", inputs: list[Symbol], out: Symbol) -> None:
+        self._block = block
+        self._in_format = block._in_format
+        self._out_format = block._out_format
+        self._count = len(inputs)
+        self._flat = block._in_format == [0] * len(inputs)
+        params = block._graph_params()
+        places = {var.name: i for i, var in enumerate(inputs)}
+        names = out.list_inputs()
+        self._gaps = [(i, places[name]) for i, name in enumerate(names) if name in places]
+        self._params = [(i, params[name]) for i, name in enumerate(names) if name not in places]
+        self._warn_unused(set(names), [var.name for var in inputs], params)
+        self._op = CachedOp(out, block._flags)
+        self._filled: dict[Any, list[Any]] = {}
+        self._epoch = -1
+
+    @staticmethod
+    def _warn_unused(used: set[str], inputs: list[str], params: dict[str, _parameter.Parameter]) -> None:
+        for i, name in enumerate(inputs):
+            if name not in used:
+                warnings.warn(f"The {i}-th input to HybridBlock is not used by any computation. Is this intended?",
+                              UserWarning, stacklevel=7)
+        unused = [name for name in params if name not in used]
+        if unused:
+            warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?",
+                          UserWarning, stacklevel=7)
+
+    def __call__(self, args: tuple) -> Any:
+        """The outputs for the inputs, in the nesting that the block returns."""
+        arrays = args
+        if not self._flat or len(args) != self._count or not all(isinstance(a, NDArray) for a in args):
+            arrays = self._checked(args)
+        if self._epoch != _parameter._EPOCH:
+            self._filled.clear()
+            self._epoch = _parameter._EPOCH
+        device = arrays[0]._dev
+        kept = self._filled.get(device)
+        values = (self._fill(device, args) if kept is None else kept).copy()
+        for position, index in self._gaps:
+            values[position] = arrays[index]
+        out = self._op(*values)
+        if self._out_format == 0:
+            return out
+        return regroup(out if isinstance(out, list) else [out], self._out_format)
+
+    def _checked(self, args: tuple) -> list[NDArray]:
+        flat, form = flatten(args, "input")
+        short, long = sorted((form, self._in_format), key=len)
+        # missing inputs at the end may be left out: hybrid_forward has defaults for them
+        if long[:len(short)] != short or any(item != MISSING for item in long[len(short):]):
+            raise ArgumentError("The argument structure of HybridBlock does not match the cached version. Stored "
+                                f"format = {self._in_format}, input format = {form} (0: an array, -1: None)")
+        return [value for value in flat if value is not None]
+
+    def _fill(self, device: Any, args: tuple) -> list[Any]:
+        try:
+            values: list[Any] = [None] * (len(self._gaps) + len(self._params))
+            for position, param in self._params:
+                values[position] = param.data(device.ctx)
+        except DeferredInitializationError:
+            self._block._finish_deferred_init(args, (param for _, param in self._params))
+            self._epoch = _parameter._EPOCH
+            return self._fill(device, args)
+        self._filled[device] = values
+        return values
