@@ -436,7 +436,7 @@ def _scalar(dtype: Any, content: Any) -> Any:
 
 def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     _checked(dtype, shape, content)
-    return np.frombuffer(bytes(content), dtype).reshape(shape, order="F" if order == "F" else "C").copy()
+    return np.frombuffer(bytes(content), dtype).reshape(shape, order="F" if order == "F" else "C").copy("K")
 
 
 def _context(kind: Any, number: Any = 0) -> Context:
@@ -461,11 +461,13 @@ _CALLS: dict[type, Callable[..., Any] | bool] = {bytes: _bytes, bytearray: _byte
 
 for _type in (*_PLAIN_TYPES, object):
     admit(f"builtins.{_type.__name__}", _type, call=_CALLS.get(_type, False))
+admit("builtins.long", int)  # of Python 2
+admit("builtins.unicode", str)
 for _code in sorted(_DTYPE_CODES):
     admit(f"numpy.{np.dtype(_code).type.__name__}", np.dtype(_code).type)
 admit("numpy.bool_", np.bool_)
-for _name, _call in {"_reconstruct": _array, "scalar": _scalar}.items():
-    admit(f"numpy._core.multiarray.{_name}", _call, call=_call)
+admit("numpy._core.multiarray._reconstruct", _array, call=_array)
+admit("numpy._core.multiarray.scalar", _scalar, call=_scalar)
 admit("numpy._core.numeric._frombuffer", _from_buffer, call=_from_buffer)
 admit("numpy.ndarray", np.ndarray)
 admit("numpy.dtype", np.dtype, call=_dtype)
