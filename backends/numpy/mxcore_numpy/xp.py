@@ -1,0 +1,109 @@
+"""``xp`` over NumPy: the functions that generic kernels call. Where NumPy differs from what the list asks for, it is said."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+def _lazy_special(name: str) -> Any:
+    """A function of scipy.special, imported at its first call."""
+    found = []
+
+    def function(a: Any) -> Any:
+        if not found:
+            from scipy import special
+
+            found.append(getattr(special, name))
+        return found[0](a)
+
+    return function
+
+
+def _polygamma(n: int) -> Any:
+    def function(a: Any) -> Any:
+        from scipy.special import polygamma
+
+        return polygamma(n, a).astype(np.asarray(a).dtype)
+
+    return function
+
+
+def _round(a: Any) -> Any:
+    """Halves away from zero, as in C."""
+    t = np.trunc(a)
+    return t + np.copysign((np.abs(a - t) >= 0.5).astype(t.dtype), a)
+
+
+def _sign(a: Any) -> Any:
+    """The sign of nan is 0."""
+    r = np.sign(a)
+    return np.where(np.isnan(r), r.dtype.type(0), r) if r.dtype.kind == "f" else r
+
+
+def _mod(a: Any, b: Any) -> Any:
+    """Sign of the divisor; x mod 0 is 0."""
+    r = np.mod(a, b)
+    return np.where(np.equal(b, 0), r.dtype.type(0), r) if not np.all(b) else r
+
+
+def _getitem(a: Any, key: Any) -> Any:
+    return a[key]
+
+
+def _setitem(a: Any, key: Any, value: Any) -> None:
+    a[key] = value
+
+
+def _astype(a: Any, dtype: Any) -> Any:
+    return a.astype(dtype, copy=False)
+
+
+def _copyto(a: Any, value: Any) -> None:
+    np.copyto(a, value, casting="unsafe")
+
+
+def _reshape(a: Any, shape: Any) -> Any:
+    return a.reshape(shape)
+
+
+def _broadcast_to(a: Any, shape: Any) -> Any:
+    return a if a.shape == tuple(shape) else np.broadcast_to(a, shape)
+
+
+def _sum(a: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
+    return np.add.reduce(a, axis=axis, keepdims=keepdims, dtype=a.dtype if dtype is None else dtype)
+
+
+def _prod(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.multiply.reduce(a, axis=axis, keepdims=keepdims, dtype=a.dtype)
+
+
+def _max(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.maximum.reduce(a, axis=axis, keepdims=keepdims)
+
+
+def _min(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.minimum.reduce(a, axis=axis, keepdims=keepdims)
+
+
+def _add_at(a: Any, key: Any, value: Any) -> None:
+    """``a[key] += value`` where repeated places add up."""
+    np.add.at(a, key, value)
+
+
+XP = SimpleNamespace(
+    **{name: getattr(np, name) for name in (
+        "add subtract multiply divide negative power maximum minimum hypot arctan2 exp expm1 log log2 log10 log1p sqrt "
+        "cbrt sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh abs floor ceil rint trunc greater "
+        "greater_equal less less_equal equal not_equal logical_and logical_or logical_xor logical_not isnan isinf "
+        "isfinite where zeros ones full empty arange linspace eye asarray copy ascontiguousarray transpose expand_dims "
+        "squeeze concatenate stack flip repeat tile pad swapaxes any all argmax argmin cumsum mean matmul tensordot "
+        "einsum take take_along_axis put_along_axis nonzero sort argsort unique tril triu searchsorted bincount"
+    ).split()},
+    mod=_mod, round=_round, sign=_sign, erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
+    gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
+    polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
+    copyto=_copyto, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
+    add_at=_add_at,
+)

@@ -1,0 +1,60 @@
+"""mxcore: MXNet's system as a plugin framework. ``import mxcore as mx``.
+
+Names are resolved at first use, so that importing costs little: the front-ends, operators and backends load when they
+are touched.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .context import Context, cpu, cpu_pinned, cpu_shared, current_context, gpu
+from .errors import MXNetError
+
+if TYPE_CHECKING:
+    from . import (
+        attribute, autograd, callback, gluon, initializer, io, lr_scheduler, metric, model, name, operator, optimizer,
+        random, runtime, test_utils, visualization,
+    )
+    from . import initializer as init
+    from . import ndarray as nd
+    from . import symbol as sym
+    from .attribute import AttrScope
+    from .ndarray import NDArray
+    from .symbol import Symbol
+
+#: public name -> where it is; "module" or "module:attribute"
+_PLACES = {
+    "nd": "ndarray", "sym": "symbol", "init": "initializer", "opt": "optimizer", "viz": "visualization", "kv": "kvstore",
+    "mod": "module", "rnd": "random", "AttrScope": "attribute:AttrScope", "NDArray": "ndarray:NDArray",
+    "Symbol": "symbol:Symbol", "gpu_memory_info": "devices:gpu_memory_info", "num_gpus": "devices:num_gpus",
+    "waitall": "ndarray:waitall",
+}
+_MODULES = (
+    "attribute", "autograd", "base", "callback", "context", "dtype", "errors", "executor", "gluon", "initializer", "io",
+    "lr_scheduler", "metric", "model", "name", "ndarray", "operator", "optimizer", "plugins", "random", "runtime",
+    "symbol", "test_utils", "testing", "util", "visualization", "kvstore", "module", "devices", "doctor", "registry",
+)
+__all__ = ["AttrScope", "Context", "MXNetError", "NDArray", "Symbol", "__version__", "autograd", "cpu", "cpu_pinned",
+           "cpu_shared", "current_context", "gluon", "gpu", "init", "initializer", "lr_scheduler", "metric", "model", "nd",
+           "ndarray", "num_gpus", "optimizer", "random", "sym", "symbol"]
+
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name, name if name in _MODULES else None)
+    if place is None:
+        raise AttributeError(f"module 'mxcore' has no attribute {name!r}")
+    module, _, attribute = place.partition(":")
+    try:
+        found = importlib.import_module(f"{__name__}.{module}")
+    except ModuleNotFoundError as error:
+        if error.name == f"{__name__}.{module}":
+            raise AttributeError(f"module 'mxcore' has no attribute {name!r}") from None
+        raise
+    value = getattr(found, attribute) if attribute else found
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES, *_MODULES})

@@ -1,0 +1,446 @@
+"""Automatic differentiation of eager programs: recording, backward passes, gradients of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .errors import GradientError, MXNetError
+from .graph.gradient import Call, as_list, sweep
+from .graph.node import Node, Shaped, Variable
+from .ndarray.ndarray import NDArray
+from .registry.op import OPS, Op
+from .registry.schema import EMPTY
+from .runtime.invoke import STATE, invoke, wrap
+
+__all__ = ["Function", "backward", "get_symbol", "grad", "is_recording", "is_training", "mark_variables", "pause",
+           "predict_mode", "record", "set_recording", "set_training", "train_mode"]
+
+
+# ---------------------------------------------------------------- state
+def is_recording() -> bool:
+    """Whether calls of this thread are recorded."""
+    return STATE.recording
+
+
+def is_training() -> bool:
+    """Whether operators of this thread behave as in training (dropout, batch statistics)."""
+    return STATE.training
+
+
+def set_recording(is_recording: bool) -> bool:
+    """Turn recording on or off; returns what it was."""
+    previous, STATE.recording = STATE.recording, bool(is_recording)
+    return previous
+
+
+def set_training(train_mode: bool) -> bool:
+    """Turn training behaviour on or off; returns what it was."""
+    previous, STATE.training = STATE.training, bool(train_mode)
+    return previous
+
+
+class _Scope:
+    __slots__ = ("_recording", "_saved", "_training")
+
+    def __init__(self, recording: bool | None, training: bool | None) -> None:
+        self._recording, self._training = recording, training
+        self._saved: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self._saved.append((STATE.recording, STATE.training))
+        if self._recording is not None:
+            STATE.recording = self._recording
+        if self._training is not None:
+            STATE.training = self._training
+
+    def __exit__(self, *exc: object) -> None:
+        STATE.recording, STATE.training = self._saved.pop()
+
+    def __call__(self, fn: Callable) -> Callable:
+        import functools
+
+        @functools.wraps(fn)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with _Scope(self._recording, self._training):
+                return fn(*args, **kwargs)
+
+        return inside
+
+
+def record(train_mode: bool = True) -> _Scope:
+    """A scope in which calls on marked arrays, and on what follows from them, are recorded.
+
+    >>> x = nd.array([1, 2, 3])
+    >>> x.attach_grad()
+    >>> with autograd.record():
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad.asnumpy()
+    array([2., 4., 6.], dtype=float32)
+    """
+    return _Scope(True, train_mode)
+
+
+def pause(train_mode: bool = False) -> _Scope:
+    """A scope in which nothing is recorded."""
+    return _Scope(False, train_mode)
+
+
+def train_mode() -> _Scope:
+    """A scope of training behaviour; recording stays as it is."""
+    return _Scope(None, True)
+
+
+def predict_mode() -> _Scope:
+    """A scope of inference behaviour; recording stays as it is."""
+    return _Scope(None, False)
+
+
+_REQS = {"write": "write", "add": "add", "null": "null", 0: "null", 1: "write", 3: "add"}
+
+
+def mark_variables(variables: Any, gradients: Any, grad_reqs: Any = "write") -> None:
+    """Make arrays variables: backward passes write their gradients to the given buffers.
+
+    Parameters
+    ----------
+    variables, gradients : NDArray or list of NDArray
+    grad_reqs : {"write", "add", "null"} or list of these
+    """
+    if isinstance(variables, NDArray):
+        variables, gradients = [variables], [gradients]
+    if not isinstance(grad_reqs, (list, tuple)):
+        grad_reqs = [grad_reqs] * len(variables)
+    for v, g, req in zip(variables, gradients, grad_reqs, strict=True):
+        if req not in _REQS:
+            raise MXNetError(f"grad_req must be 'write', 'add' or 'null', got {req!r}")
+        node = Variable("")
+        node.req, node.grad = _REQS[req], g
+        v._entry = (node, 0)
+
+
+# ---------------------------------------------------------------- the two worlds of arrays
+class _RawWorld:
+    """Values are raw backend arrays: nothing is recorded, what is passed is released."""
+
+    def __init__(self, retain: bool) -> None:
+        self.retain = retain
+
+    def call(self, node: Node, mask: Sequence[bool]) -> Call:
+        if node.saved is None:
+            raise _freed(node)
+        return Call(node.op, node.attrs, node.saved[0], node.saved[1], mask)  # type: ignore[arg-type]
+
+    def zeros(self, node: Node, j: int) -> Any:
+        like = node.saved[1][j]
+        return node.saved[2].xp.zeros(like.shape, like.dtype)
+
+    def through(self, call: Call, grads: Sequence[Any]) -> Sequence[Any]:
+        return _through_composite(call, grads, None)
+
+    def release(self, node: Node) -> None:
+        if not self.retain:
+            node.saved = None
+
+    def error(self, node: Node, error: Exception) -> Exception:
+        return _explained(node, error)
+
+
+class _EagerWorld:
+    """Values are NDArrays, and the sweep itself is recorded (``create_graph``)."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+    def call(self, node: Node, mask: Sequence[bool]) -> Call:
+        if node.saved is None:
+            raise _freed(node)
+        ins, outs, dev = node.saved
+        return Call(node.op, node.attrs, [self._array(v, dev, e) for v, e in zip(ins, node.inputs, strict=False)],  # type: ignore[arg-type]
+                    [self._array(v, dev, (node, j)) for j, v in enumerate(outs)], mask)
+
+    def _array(self, value: Any, dev: Any, entry: Any) -> Any:
+        if value is None:
+            return None
+        if type(value) is Shaped:  # only its shape is read: one zero, broadcast
+            value = dev.xp.broadcast_to(dev.xp.zeros((), value.dtype), value.shape)
+        new = wrap(self.cls, value, dev)
+        new._entry = entry
+        return new
+
+    def zeros(self, node: Node, j: int) -> Any:
+        like = node.saved[1][j]
+        return wrap(self.cls, node.saved[2].xp.zeros(like.shape, like.dtype), node.saved[2])
+
+    def through(self, call: Call, grads: Sequence[Any]) -> Sequence[Any]:
+        return _through_composite(call, grads, self)
+
+    def release(self, node: Node) -> None:
+        """A graph that is differentiated again keeps its values."""
+
+    def error(self, node: Node, error: Exception) -> Exception:
+        return _explained(node, error)
+
+
+def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | None) -> Sequence[Any]:
+    """Gradients through a composite's definition: run it again on a small tape of its own, and sweep that.
+
+    Each input is wrapped afresh, so that the inner sweep stops there and an array given twice counts twice.
+    """
+    op = call.op
+    cls = NDArray if eager is None else eager.cls
+    marked = []
+    with _Scope(True, None):
+        for i, value in enumerate(call.inputs):
+            if value is None:
+                marked.append(None)
+            elif eager is not None and value._entry is not None:
+                marked.append(invoke(OPS["_frontier"], (value,), OPS["_frontier"].parse({})))
+            else:
+                raw = value if eager is None else value._data
+                new = wrap(cls, raw, _device_of_raw(raw) if eager is None else value._dev)
+                if call.wants(i):
+                    new._entry = (Variable(""), 0)
+                marked.append(new)
+        results = as_list(op.composite(*marked, **call.attrs))  # type: ignore[misc]
+    stops = [None if m is None or m._entry is None else m._entry[0] for m in marked]
+    heads = [(r._entry, g) for r, g in zip(results, grads, strict=False) if r._entry is not None]
+    world = eager if eager is not None else _RawWorld(False)
+    found, _ = sweep([h for h, _ in heads], [g for _, g in heads], world, [s for s in stops if s is not None])
+    return [found[s][0] if s is not None and s in found else None for s in stops]
+
+
+def _device_of_raw(raw: Any) -> Any:
+    from .runtime.device import devices
+
+    for dev in devices():
+        if isinstance(raw, dev.array_type):
+            return dev
+    raise GradientError(f"no device holds arrays of type {type(raw).__name__}")
+
+
+def _freed(node: Node) -> GradientError:
+    return GradientError(f"the graph behind {node.op.name!r} was freed by an earlier backward pass; "  # type: ignore[union-attr]
+                         "call backward(retain_graph=True) to go through it again")
+
+
+def _explained(node: Node, error: Exception) -> Exception:
+    if isinstance(error, GradientError):
+        return error
+    shapes = [v.shape for v in node.saved[0] if v is not None] if node.saved else []
+    kind = type(error) if isinstance(error, MXNetError) else GradientError
+    return kind(f"the gradient of {node.op.name!r} failed (inputs kept from the forward call have shapes {shapes}): "  # type: ignore[union-attr]
+                f"{error}")
+
+
+# ---------------------------------------------------------------- backward
+def _heads(heads: Any, head_grads: Any) -> tuple[list, list]:
+    heads = [heads] if isinstance(heads, NDArray) else list(heads)
+    if head_grads is None:
+        grads: list = [None] * len(heads)
+    else:
+        grads = [head_grads] if isinstance(head_grads, NDArray) else list(head_grads)
+    if len(grads) != len(heads):
+        raise MXNetError(f"heads and head_grads must have the same length: {len(heads)} and {len(grads)}")
+    for h, g in zip(heads, grads, strict=True):
+        if h._entry is None:
+            raise GradientError(
+                "cannot differentiate an array that was not computed from a marked one inside autograd.record(): call "
+                "attach_grad() on the inputs before recording, and backward() on the result of the recorded computation")
+        if g is not None and g.shape != h.shape:
+            raise MXNetError(f"a head gradient must have the shape of its head: {g.shape} and {h.shape}")
+    return heads, grads
+
+
+def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, train_mode: bool = True) -> None:
+    """Gradients of ``heads`` by all variables that they were computed from, into the variables' buffers.
+
+    Parameters
+    ----------
+    heads : NDArray or list of NDArray
+    head_grads : NDArray or list of NDArray or None, optional
+        Gradients that the heads receive; ones by default.
+    retain_graph : bool
+        Keep what was recorded, so that it can be gone through again.
+    train_mode : bool
+        Training behaviour of operators that are run again on the way.
+
+    Raises
+    ------
+    GradientError
+        A head was not recorded, or its graph was freed.
+    """
+    heads, grads = _heads(heads, head_grads)
+    raws = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data for h, g in zip(heads, grads, strict=True)]
+    with _Scope(False, train_mode):
+        found, order = sweep([h._entry for h in heads], raws, _RawWorld(retain_graph))
+        for node in order:
+            if type(node) is Variable and node.grad is not None and node.req != "null":
+                slots = found.get(node)
+                _store(node, slots[0] if slots else None)
+
+
+def _store(node: Variable, raw: Any) -> None:
+    target = node.grad
+    xp = target._dev.xp
+    if raw is None:
+        if node.req == "write":
+            xp.copyto(target._data, xp.zeros(target.shape, target._data.dtype))
+    elif node.req == "add":
+        xp.copyto(target._data, xp.add(target._data, xp.astype(raw, target._data.dtype)))
+    else:
+        xp.copyto(target._data, raw)
+    target._entry = None
+    node.fresh = True
+
+
+def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False, train_mode: bool = True) -> Any:
+    """Gradients of ``heads`` by ``variables``, returned instead of stored.
+
+    Parameters
+    ----------
+    heads, head_grads
+        As in :func:`backward`.
+    variables : NDArray or list of NDArray
+        Arrays (marked or computed) that the heads depend on.
+    retain_graph : bool, optional
+        Default: the value of ``create_graph``.
+    create_graph : bool
+        Record the computation of the gradient, so that it can be differentiated again, to any order.
+    train_mode : bool
+
+    Returns
+    -------
+    NDArray or list of NDArray, as ``variables``
+
+    Examples
+    --------
+    >>> x = nd.array([2.])
+    >>> x.attach_grad()
+    >>> with autograd.record():
+    ...     y = x * x * x
+    ...     dy = autograd.grad(y, x, create_graph=True)
+    >>> dy.backward()
+    >>> dy.asscalar(), x.grad.asscalar()
+    (12.0, 12.0)
+    """
+    single = isinstance(variables, NDArray)
+    variables = [variables] if single else list(variables)
+    if not variables:
+        raise MXNetError("need at least one variable")
+    heads, grads = _heads(heads, head_grads)
+    for v in variables:
+        if v._entry is None:
+            raise GradientError("variables must be marked with attach_grad(), or computed from marked arrays, before "
+                                "the computation is recorded")
+    retain = create_graph if retain_graph is None else retain_graph
+    cls = type(heads[0])
+    wanted = [v._entry for v in variables]
+    with _Scope(create_graph, train_mode):
+        if create_graph:
+            firsts = [wrap(cls, h._dev.xp.ones(h.shape, h._data.dtype), h._dev) if g is None else g
+                      for h, g in zip(heads, grads, strict=True)]
+            found, _ = sweep([h._entry for h in heads], firsts, _EagerWorld(cls), wanted=[n for n, _ in wanted])
+        else:
+            firsts = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data
+                      for h, g in zip(heads, grads, strict=True)]
+            found, _ = sweep([h._entry for h in heads], firsts, _RawWorld(retain), wanted=[n for n, _ in wanted])
+    results = []
+    for v, (node, j) in zip(variables, wanted, strict=True):
+        slots = found.get(node, ())
+        value = slots[j] if j < len(slots) else None
+        if value is None:
+            value = wrap(type(v), v._dev.xp.zeros(v.shape, v._data.dtype), v._dev)
+        elif not create_graph:
+            value = wrap(type(v), v._dev.backend.own(value), v._dev)
+        results.append(value)
+    return results[0] if single else results
+
+
+def get_symbol(x: NDArray) -> Any:
+    """The recorded computation of ``x`` as a Symbol, its variables named ``var0``, ``var1``, ..."""
+    from .symbol.symbol import from_tape
+
+    if x._entry is None:
+        raise GradientError("get_symbol: this array was not recorded")
+    return from_tape(x._entry)
+
+
+# ---------------------------------------------------------------- user functions
+class Function:
+    """A function with a gradient of the user's own, for eager programs.
+
+    Derive from it, and give ``forward(self, *inputs)`` and ``backward(self, *output_grads)``, both in NDArrays.
+
+    Examples
+    --------
+    >>> class Square(autograd.Function):
+    ...     def forward(self, x):
+    ...         self.save_for_backward(x)
+    ...         return x * x
+    ...     def backward(self, dy):
+    ...         x, = self.saved_tensors
+    ...         return 2 * x * dy
+    >>> x = nd.array([3.])
+    >>> x.attach_grad()
+    >>> with autograd.record():
+    ...     y = Square()(x)
+    >>> y.backward()
+    >>> x.grad.asscalar()
+    6.0
+    """
+
+    def __init__(self) -> None:
+        self._used = False
+        self.saved_tensors: tuple = ()
+
+    def save_for_backward(self, *args: Any) -> None:
+        """Keep arrays for :meth:`backward`, as ``self.saved_tensors``."""
+        self.saved_tensors = args
+
+    def forward(self, *inputs: Any) -> Any:
+        """Compute the outputs."""
+        raise NotImplementedError("a Function needs forward(self, *inputs)")
+
+    def backward(self, *output_grads: Any) -> Any:
+        """Compute the gradients of the inputs."""
+        raise NotImplementedError("a Function needs backward(self, *output_grads)")
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run :meth:`forward`, recorded as one node."""
+        if self._used:
+            raise MXNetError("Each Function instance can only be called once. Please create another instance.")
+        self._used = True
+        recording = STATE.recording
+        with _Scope(False, None):
+            outputs = self.forward(*inputs)
+        outs = [outputs] if isinstance(outputs, NDArray) else list(outputs)
+        if recording and any(i._entry is not None for i in inputs):
+            record_function(self.backward, inputs, outs, type(self).__name__)
+        return outputs
+
+
+def record_function(rule: Callable, inputs: Sequence[NDArray], outs: Sequence[NDArray], name: str) -> None:
+    """Put a call with a gradient rule in NDArrays on the tape."""
+    dev, cls = outs[0]._dev, type(outs[0])
+
+    def raw_rule(n: Call, *grads: Any) -> list:
+        wrapped = not isinstance(grads[0], NDArray)
+        arrays = [wrap(cls, g, dev) for g in grads] if wrapped else list(grads)
+        with _Scope(not wrapped and STATE.recording, None):
+            result = as_list(rule(*arrays))
+        if len(result) != len(inputs):
+            raise GradientError(f"{name}.backward must return as many gradients as forward has inputs: "
+                                f"{len(inputs)}, got {len(result)}")
+        return [r if r is None or not wrapped else r._data for r in result]
+
+    op = Op(name, rule, OPS["_copy"].schema)
+    op.rule, op.outputs = raw_rule, tuple(f"output{j}" for j in range(len(outs)))
+    node = Node(op, EMPTY, tuple(i._entry for i in inputs), name, None,
+                ([None] * len(inputs), [Shaped(o.shape, o._data.dtype) for o in outs], dev))
+    for j, o in enumerate(outs):
+        if o._entry is not None:  # an input handed through
+            raise GradientError(f"{name}.forward must return new arrays, not its inputs")
+        o._entry = (node, j)

@@ -1,0 +1,26 @@
+"""``mx.nd``: the NDArray and the operators on it, each an eager function made from the table."""
+
+import sys
+from types import ModuleType
+
+from . import namespace
+from .creation import (
+    arange, array, concatenate, empty, eye, from_dlpack, from_numpy, full, linspace, moveaxis, onehot_encode, ones,
+    split_v2, to_dlpack_for_read, to_dlpack_for_write, waitall, zeros,
+)
+from .files import load, load_frombuffer, save
+from .ndarray import NDArray
+from .scalars import (
+    add, divide, equal, greater, greater_equal, hypot, lesser, lesser_equal, logical_and, logical_or, logical_xor,
+    maximum, minimum, modulo, multiply, not_equal, power, subtract, true_divide,
+)
+
+
+def _space(name: str) -> ModuleType:
+    module = ModuleType(f"{__name__}.{name}", f"Operators of ``mx.nd.{name}``.")
+    sys.modules[module.__name__] = module
+    return module
+
+
+contrib, linalg, image, _internal, op = map(_space, ("contrib", "linalg", "image", "_internal", "op"))
+namespace.populate(sys.modules[__name__])

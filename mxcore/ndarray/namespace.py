@@ -1,0 +1,139 @@
+"""The functions of ``mx.nd``, made from the operator table: one function a name, with a real signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from ..context import Context, current_context
+from ..errors import ArgumentError
+from ..registry.binding import bind, signature_of, target_of
+from ..registry.op import OPS, Op
+from ..runtime.device import device_of
+from ..runtime.invoke import create, invoke
+from .ndarray import NDArray
+
+__all__ = ["METHODS", "fill", "function_of", "populate"]
+
+
+def _is_array(v: Any) -> bool:
+    return isinstance(v, NDArray)
+
+
+def function_of(op: Op, name: str, module: str) -> Callable:
+    """The eager function of an operator."""
+    attrs_free = not any(a.required for a in op.schema.attrs.values())
+    count = len(op.schema.inputs) if attrs_free and not op.schema.variadic and not op.schema.optional else 0
+    if not op.schema.inputs and not op.schema.variadic:
+        return _dressed(_creator(op), op, name, module)
+    defaults = op.parse({}) if attrs_free else None
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs and len(args) == count and isinstance(args[0], NDArray):
+            for a in args:
+                if not isinstance(a, NDArray):
+                    break
+            else:
+                return invoke(op, args, defaults)  # type: ignore[arg-type]
+        arrays, given, out, _ = bind(op, args, kwargs, _is_array)
+        while arrays and arrays[-1] is None:
+            arrays.pop()
+        if not arrays or arrays[0] is None:
+            raise ArgumentError(f"{op.name}: needs its inputs {op.schema.inputs or op.schema.variadic} as arrays")
+        attrs = op.parse(given)
+        if not op.schema.variadic and len(arrays) < len(op.schema.inputs):
+            needed = op.input_names(attrs)
+            absent = [n for i, n in enumerate(op.schema.inputs) if n in needed and (i >= len(arrays) or arrays[i] is None)]
+            if absent:
+                raise ArgumentError(f"{op.name}: input {absent[0]!r} is missing; inputs are {needed}")
+        return invoke(op, arrays, attrs, out)
+
+    return _dressed(function, op, name, module)
+
+
+def _creator(op: Op) -> Callable:
+    def function(*args: Any, **kwargs: Any) -> Any:
+        ctx = kwargs.pop("ctx", None)
+        _, given, out, _ = bind(op, args, kwargs, _is_array)
+        if out is not None:
+            dev = (out[0] if isinstance(out, (list, tuple)) else out)._dev
+        else:
+            dev = device_of(_context(ctx))
+        return create(op, op.parse(given), dev, NDArray, out)
+
+    return function
+
+
+def _context(ctx: Any) -> Context:
+    if ctx is None:
+        return current_context()
+    if isinstance(ctx, str):
+        kind, _, number = ctx.rstrip(")").partition("(")
+        return Context(kind, int(number or 0))
+    return ctx
+
+
+def _dressed(function: Callable, op: Op, name: str, module: str) -> Callable:
+    function.__name__ = function.__qualname__ = name
+    function.__module__ = module
+    function.__doc__ = op.doc
+    function.__signature__ = signature_of(op)  # type: ignore[attr-defined]
+    return function
+
+
+def fill(root: ModuleType, make: Callable[[Op, str, str], Callable], spaces: dict[str, dict[str, Any]]) -> None:
+    """Put the function of every operator name where MXNet has it: ``root``, or a sub-namespace of it.
+
+    Names that ``root`` defines by hand (``array``, ``zeros``) stay.
+    """
+    for name, op in list(OPS.items()):
+        if op.hidden:
+            continue
+        space, short = target_of(op, name)
+        table = spaces[space]
+        if short not in table:
+            table[short] = make(op, short, root.__name__ + (f".{space}" if space else ""))
+
+
+#: operators that arrays have as methods: ``x.sum(axis=0)`` is ``nd.sum(x, axis=0)``
+METHODS = (
+    "abs arccos arccosh arcsin arcsinh arctan arctanh argmax argmax_channel argmin argsort broadcast_axes broadcast_like "
+    "broadcast_to cbrt ceil clip cos cosh degrees depth_to_space diag exp expand_dims expm1 fix flatten flip floor gamma "
+    "gammaln log log10 log1p log2 log_softmax max mean min nanprod nansum norm one_hot ones_like pad pick prod radians "
+    "rcbrt reciprocal relu repeat reshape_like rint round rsqrt shape_array sigmoid sign sin sinh size_array slice "
+    "slice_axis slice_like softmax softmin sort space_to_depth split split_v2 sqrt square squeeze sum swapaxes take tan "
+    "tanh tile topk transpose trunc zeros_like"
+).split()
+
+
+def _method_of(function: Callable, name: str) -> Callable:
+    def method(self: NDArray, *args: Any, **kwargs: Any) -> Any:
+        return function(self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"Same as ``mx.nd.{name}`` with this array as the first argument."
+    return method
+
+
+def _transpose(self: NDArray, *axes: Any, **kwargs: Any) -> NDArray:
+    """The array with its axes permuted (reversed by default): ``x.transpose((1, 0))`` or ``x.transpose(1, 0)``."""
+    if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
+        axes = tuple(axes[0] or ())
+    op = OPS["transpose"]
+    return invoke(op, (self,), op.parse({"axes": kwargs.get("axes") or axes}))
+
+
+def populate(root: ModuleType) -> None:
+    """Fill ``mx.nd``, its sub-namespaces, and the methods of the array class."""
+    main = vars(root)
+    spaces = {"": main, **{s: vars(main[s]) for s in ("contrib", "linalg", "image", "_internal")}}
+    for extra in ("random", "sparse"):
+        spaces[extra] = vars(main[extra]) if extra in main else {}
+    fill(root, function_of, spaces)
+    vars(main["op"]).update({k: v for k, v in main.items() if k in OPS})
+    for name in METHODS:
+        function = main.get(name)
+        if function is not None and name not in vars(NDArray):
+            setattr(NDArray, name, _method_of(function, name))
+    NDArray.transpose = _transpose  # type: ignore[attr-defined]

@@ -1,0 +1,105 @@
+"""From a call's arguments to arrays and attributes, the same for ``mx.nd`` and ``mx.sym``; and real signatures for both."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import ArgumentError
+from .op import Op
+
+__all__ = ["bind", "signature_of", "target_of"]
+
+_SPACES = ("contrib", "linalg", "sparse", "image", "random")
+
+
+def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable[[Any], bool]) -> tuple[list, dict, Any, Any]:
+    """Sort the arguments of a call.
+
+    Arrays come first, then attributes in the order of the schema, then ``out`` and ``name``; all may be keywords.
+
+    Returns
+    -------
+    arrays : list
+        In schema order, None where an optional one is absent.
+    attrs : dict
+        Attributes as given (not parsed).
+    out, name
+    """
+    kwargs = dict(kwargs)
+    out, name = kwargs.pop("out", None), kwargs.pop("name", None)
+    schema = op.schema
+    if schema.variadic:
+        arrays = list(args)
+        if len(arrays) == 1 and isinstance(arrays[0], (list, tuple)):
+            arrays = list(arrays[0])
+        while arrays and not is_array(arrays[-1]) and arrays[-1] is not None:
+            raise ArgumentError(f"{op.name}: inputs must be arrays, got {arrays[-1]!r}; attributes go by keyword")
+        named = [k for k in kwargs if is_array(kwargs[k]) and k not in schema.attrs]
+        arrays += [kwargs.pop(k) for k in named]
+        data = kwargs.pop(schema.variadic, None)
+        if isinstance(data, (list, tuple)):
+            arrays += list(data)
+        return arrays, kwargs, out, name
+    inputs, attrs = schema.inputs, list(schema.attrs)
+    arrays = [None] * len(inputs)
+    given = {}
+    slots = [*inputs, *attrs, "out", "name"]
+    if len(args) > len(slots):
+        raise ArgumentError(f"{op.name}: takes at most {len(slots)} positional arguments, got {len(args)}: {tuple(slots)}")
+    for i, value in enumerate(args):
+        slot = slots[i]
+        if i < len(inputs):
+            if value is not None and not is_array(value):
+                if slot in schema.optional or i >= len(inputs) - len(schema.optional):
+                    # MXNet lets attributes follow directly where trailing inputs are optional
+                    raise ArgumentError(f"{op.name}: input {slot!r} must be an array, got {type(value).__name__}")
+                raise ArgumentError(f"{op.name}: input {slot!r} must be an array, got {type(value).__name__}: {value!r}; "
+                                    f"inputs are {inputs}")
+            arrays[i] = value
+        elif slot == "out":
+            out = value
+        elif slot == "name":
+            name = value
+        else:
+            given[slot] = value
+    for key, value in kwargs.items():
+        if key in inputs:
+            if value is not None:
+                i = inputs.index(key)
+                if arrays[i] is not None:
+                    raise ArgumentError(f"{op.name}: input {key!r} is given twice")
+                if not is_array(value):
+                    raise ArgumentError(f"{op.name}: input {key!r} must be an array, got {type(value).__name__}")
+                arrays[i] = value
+        else:
+            given[key] = value
+    return arrays, given, out, name
+
+
+def signature_of(op: Op) -> inspect.Signature:
+    """The signature of the generated function, arrays first, then attributes, then ``out`` and ``name``."""
+    kind = inspect.Parameter
+    parameters = []
+    if op.schema.variadic:
+        parameters.append(kind(op.schema.variadic, kind.VAR_POSITIONAL))
+        after = kind.KEYWORD_ONLY
+    else:
+        parameters += [kind(n, kind.POSITIONAL_OR_KEYWORD, default=None) for n in op.schema.inputs]
+        after = kind.POSITIONAL_OR_KEYWORD
+    for a in op.schema.attrs.values():
+        parameters.append(kind(a.name, after, default=None if a.required else a.default))
+    parameters += [kind("out", after, default=None), kind("name", after, default=None), kind("kwargs", kind.VAR_KEYWORD)]
+    return inspect.Signature(parameters)
+
+
+def target_of(op: Op, name: str) -> tuple[str, str]:
+    """Namespace and function name under which ``name`` appears: ``_contrib_box_nms`` -> ``("contrib", "box_nms")``."""
+    for space in _SPACES:
+        prefix = f"_{space}_"
+        if name.startswith(prefix):
+            return space, name[len(prefix):]
+    if name.startswith("linalg_"):
+        return "linalg", name[len("linalg_"):]
+    if name.startswith("_"):
+        return "_internal", name
+    return op.namespace, name

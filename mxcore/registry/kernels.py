@@ -1,0 +1,108 @@
+"""Kernel resolution: which function computes an operator on a backend.
+
+In order: kernels that the backend or plugins entered for the operator, by priority, the first whose predicate accepts
+the call; the generic kernel over the backend's ``xp``; the composite. Resolved once per operator and backend and kept in
+``op.kernels``, so a call costs one dict look-up.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import KernelMissingError
+from .elementwise import kernel_of
+from .op import OPS, Op
+
+__all__ = ["KernelEntry", "add_kernels", "clear", "kernels_of", "resolve"]
+
+
+@dataclass(frozen=True)
+class KernelEntry:
+    """One special kernel: where it is (``"package.module:function"``), its priority, and which calls it takes.
+
+    ``accepts`` (also ``"module:function"``) is called with ``(*arrays, **attrs)`` and answers whether the kernel takes
+    this call; ``None`` takes all.
+    """
+
+    target: str | Callable
+    priority: int = 0
+    accepts: str | Callable | None = None
+    source: str = ""
+
+
+_TABLE: dict[tuple[str, str], list[KernelEntry]] = {}
+
+
+def add_kernels(backend: str, entries: dict[str, Any], source: str = "") -> None:
+    """Enter special kernels of a backend: ``{op name: "module:function" | KernelEntry | list of them}``.
+
+    Only strings are kept: what computes is imported at the first call of the operator.
+    """
+    for name, found in entries.items():
+        for one in found if isinstance(found, (list, tuple)) else [found]:
+            entry = one if isinstance(one, KernelEntry) else KernelEntry(one, source=source)
+            table = _TABLE.setdefault((backend, name), [])
+            table.append(entry)
+            table.sort(key=lambda e: -e.priority)
+        if name in OPS:
+            OPS[name].kernels.pop(backend, None)
+
+
+def clear(backend: str) -> None:
+    """Forget what was resolved for a backend (after its kernel table changed)."""
+    for op in OPS.values():
+        op.kernels.pop(backend, None)
+
+
+def kernels_of(backend: str, name: str) -> list[KernelEntry]:
+    """Special kernels of an operator on a backend, best first (for ``python -m mxcore.plugins``)."""
+    return list(_TABLE.get((backend, name), ()))
+
+
+def _load(target: str | Callable) -> Callable:
+    if callable(target):
+        return target
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def resolve(op: Op, backend: str) -> Callable:
+    """The kernel ``f(xp, *arrays, **attrs)`` of ``op`` on ``backend``.
+
+    Raises
+    ------
+    KernelMissingError
+        Names the backends for which kernels exist.
+    """
+    fallback = op.generic_kernel
+    if fallback is None and op.expr is not None:
+        fallback = op.generic_kernel = kernel_of(op)
+    if fallback is None and op.composite is not None:
+        composite = op.composite
+
+        def fallback(xp: Any, *arrays: Any, **attrs: Any) -> Any:
+            result = composite(*arrays, **attrs)
+            return tuple(result) if isinstance(result, list) else result
+
+    kernel = fallback
+    for entry in reversed(_TABLE.get((backend, op.name), ())):
+        special = _load(entry.target)
+        kernel = special if entry.accepts is None else _guarded(special, _load(entry.accepts), kernel)
+    if kernel is None:
+        having = sorted({b for b, n in _TABLE if n == op.name})
+        raise KernelMissingError(f"operator {op.name!r} has no kernel on backend {backend!r}: it has neither a generic "
+                                 f"kernel nor a composite; kernels exist on {having or 'no backend'}")
+    op.kernels[backend] = kernel
+    return kernel
+
+
+def _guarded(special: Callable, accepts: Callable, otherwise: Callable | None) -> Callable:
+    def kernel(xp: Any, *arrays: Any, **attrs: Any) -> Any:
+        if accepts(*arrays, **attrs):
+            return special(xp, *arrays, **attrs)
+        if otherwise is None:
+            raise KernelMissingError("no kernel accepts this call, and there is no generic one")
+        return otherwise(xp, *arrays, **attrs)
+
+    return kernel

@@ -1,0 +1,1 @@
+"""What executes: devices and backends, the eager call, graph programs, random numbers."""

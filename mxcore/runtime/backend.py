@@ -1,0 +1,93 @@
+"""The backend protocol: all that a device library has to offer so that every generic kernel runs on it.
+
+A backend is two things. First ``xp``, a namespace of array functions named as in NumPy and the array API standard; the
+names are listed in :data:`XP`. Second a few methods for memory, transfer and random numbers. Raw arrays carry ``shape``,
+``dtype`` (a ``numpy.dtype``), ``ndim`` and ``size``, support Python's arithmetic and comparison operators among
+themselves and with numbers, and basic indexing (a view, or a copy that ``setitem`` is never asked to write through).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+__all__ = ["XP", "XP_ELEMENTWISE", "Backend"]
+
+XP_ELEMENTWISE: tuple[str, ...] = (
+    "add", "subtract", "multiply", "divide", "negative", "power", "mod", "maximum", "minimum", "hypot", "arctan2",
+    "exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan",
+    "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "abs", "sign", "floor", "ceil", "rint", "round", "trunc",
+    "erf", "erfinv", "gamma", "gammaln", "digamma", "polygamma1", "polygamma2",
+    "greater", "greater_equal", "less", "less_equal", "equal", "not_equal",
+    "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "where",
+)
+
+#: what ``xp`` offers, all with NumPy's meaning unless a comment in :mod:`mxcore_numpy.xp` says more
+XP: tuple[str, ...] = (
+    *XP_ELEMENTWISE,
+    # creation
+    "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray",
+    # type and memory
+    "astype", "copy", "copyto", "ascontiguousarray",
+    # shape
+    "reshape", "transpose", "expand_dims", "squeeze", "broadcast_to", "concatenate", "stack", "flip", "repeat", "tile",
+    "pad", "swapaxes",
+    # reduction (axis: None, int or tuple; keepdims)
+    "sum", "prod", "max", "min", "mean", "any", "all", "argmax", "argmin", "cumsum",
+    # products
+    "matmul", "tensordot", "einsum",
+    # indexing and order
+    "getitem", "setitem", "take", "take_along_axis", "put_along_axis", "add_at", "nonzero", "sort", "argsort", "unique",
+    "tril", "triu", "searchsorted", "bincount",
+)
+
+
+class Backend(Protocol):
+    """What a backend object offers. All sizes are in elements, ``index`` is the number of the device."""
+
+    #: the backend's name, also the key of its kernels
+    name: ClassVar[str]
+    #: the class of its raw arrays
+    array_type: type
+    #: the namespace of array functions
+    xp: Any
+
+    def device_count(self) -> int:
+        """How many devices of its own kind there are."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype, index: int) -> Any:
+        """An array with undefined contents."""
+
+    def from_host(self, array: np.ndarray, index: int) -> Any:
+        """A copy of a NumPy array on the device."""
+
+    def to_host(self, raw: Any) -> np.ndarray:
+        """A copy on the host; waits for what computes ``raw``."""
+
+    def asarray(self, value: Any) -> Any:
+        """A raw array from what a kernel returned, when that is a scalar of the library."""
+
+    def own(self, raw: Any) -> Any:
+        """``raw`` itself if it is contiguous and shares memory with nothing, else such a copy."""
+
+    def synchronize(self, index: int | None = None) -> None:
+        """Wait until the device has done all that was asked; errors of kernels surface here."""
+
+    def rng(self, seed: int, index: int) -> Any:
+        """A random generator: ``uniform, normal, gamma, ...`` as in ``numpy.random.Generator``, giving raw arrays."""
+
+    def memory_info(self, index: int) -> tuple[int, int]:
+        """Free and total bytes."""
+
+    def empty_cache(self, index: int) -> None:
+        """Give reserved memory back."""
+
+    def to_dlpack(self, raw: Any, **options: Any) -> Any:
+        """A DLPack capsule; ``options`` as in the array API standard."""
+
+    def dlpack_device(self, raw: Any) -> tuple[int, int]:
+        """DLPack device type and number."""
+
+    def from_dlpack(self, value: Any) -> Any:
+        """A raw array that shares memory with an object that has ``__dlpack__``."""

@@ -1,0 +1,157 @@
+"""From contexts to devices: which installed backend serves a kind, decided at first use."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from .. import plugins
+from ..base import config
+from ..context import Context
+from ..errors import BackendMissingError, ContextError
+from ..registry import kernels
+from ..registry.op import APPLY
+from .invoke import apply_raw
+
+__all__ = ["Device", "backend_named", "device_count", "device_of", "devices", "forget", "raw_device"]
+
+_SAME = {"cpu_pinned": "cpu", "cpu_shared": "cpu"}
+_INSTALL = {
+    "cpu": "pip install mxcore-numpy",
+    "gpu": "pip install mxcore[cuda13]   (NVIDIA; or cuda12), or: pip install mxcore[opencl]   (AMD, Intel)",
+    "cupy": "pip install mxcore[cuda13]", "cuda": "pip install mxcore[cuda13]", "opencl": "pip install mxcore[opencl]",
+}
+
+
+class Device:
+    """A context bound to the backend that serves it. Arrays point to one of these."""
+
+    __slots__ = ("array_type", "backend", "ctx", "index", "name", "random", "xp")
+
+    def __init__(self, ctx: Context, backend: Any) -> None:
+        self.ctx = ctx
+        self.backend = backend
+        self.name: str = backend.name
+        self.xp = backend.xp
+        self.array_type = backend.array_type
+        self.index = ctx.device_id
+        self.random: Any = None  # generator, made at first use by mxcore.runtime.random
+
+    def __repr__(self) -> str:
+        return f"<device {self.ctx} by backend {self.name}>"
+
+
+_LOCK = threading.RLock()
+_DEVICES: dict[Context, Device] = {}
+_BACKENDS: dict[str, Any] = {}
+_FAILED: dict[str, BaseException] = {}
+
+
+def device_of(ctx: Context) -> Device:
+    """The device that a context means.
+
+    Raises
+    ------
+    BackendMissingError
+        No backend serves the kind; says which kinds are installed, what to install, and what failed.
+    ContextError
+        The backend has no device of that number.
+    """
+    found = _DEVICES.get(ctx)
+    if found is None:
+        with _LOCK:
+            found = _DEVICES.get(ctx)
+            if found is None:
+                found = _DEVICES[ctx] = _resolve(ctx)
+    return found
+
+
+def _resolve(ctx: Context) -> Device:
+    kind = _SAME.get(ctx.device_type, ctx.device_type)
+    backend = _backend_for(kind)
+    count = backend.device_count()
+    if kind != "cpu" and not 0 <= ctx.device_id < count:
+        raise ContextError(f"{ctx} does not exist: backend {backend.name!r} has {count} device(s), numbered from 0")
+    return Device(ctx, backend)
+
+
+def _candidates(kind: str) -> list[Any]:
+    infos = plugins.backend_infos()
+    wanted = config(f"MXCORE_BACKEND_{kind.upper()}") if kind in ("cpu", "gpu") else None
+    serving = [i for i in infos if kind in i.kinds or kind == i.name]
+    if wanted:
+        serving = [i for i in serving if i.name == wanted]
+    return sorted(serving, key=lambda i: -i.kinds.get(kind, 0))
+
+
+def _backend_for(kind: str) -> Any:
+    errors = {}
+    for info in _candidates(kind):
+        try:
+            backend = backend_named(info.name)
+        except Exception as error:
+            errors[info.name] = error
+            continue
+        if backend.device_count() > 0:
+            return backend
+        errors[info.name] = ContextError(f"backend {info.name!r} found no device")
+    installed = sorted({k for i in plugins.backend_infos() for k in (*i.kinds, i.name)})
+    lines = [f"no backend serves the device kind {kind!r}; installed kinds: {', '.join(installed) or 'none'}."]
+    lines.append(f"To have it: {_INSTALL.get(kind, f'install a plugin that serves {kind!r}')}")
+    lines += [f"backend {name!r} is installed but failed: {type(e).__name__}: {e}" for name, e in errors.items()]
+    broken = [r for r in plugins.records() if r.traceback]
+    lines += [f"plugin {r.name!r} could not be imported (python -m mxcore.doctor shows why)" for r in broken]
+    raise BackendMissingError("\n".join(lines)) from next(iter(errors.values()), None)
+
+
+def backend_named(name: str) -> Any:
+    """The backend called ``name``, made at first use, its kernels and those that plugins have for it entered."""
+    backend = _BACKENDS.get(name)
+    if backend is not None:
+        return backend
+    with _LOCK:
+        if name in _BACKENDS:
+            return _BACKENDS[name]
+        if name in _FAILED:
+            raise _FAILED[name]
+        try:
+            backend = plugins.manager().hook.mxcore_backend(name=name)
+        except Exception as error:
+            _FAILED[name] = error
+            raise
+        if backend is None:
+            raise BackendMissingError(f"no plugin makes a backend called {name!r}")
+        for plugin_name, plugin in plugins.manager().list_name_plugin():
+            hook = getattr(plugin, "mxcore_kernels", None)
+            if hook is not None:
+                kernels.add_kernels(name, hook(name) or {}, plugin_name)
+        _BACKENDS[name] = backend
+        APPLY[backend.array_type] = apply_raw(backend)
+    return backend
+
+
+def device_count(kind: str) -> int:
+    """How many devices of a kind there are; 0 when no backend serves it."""
+    try:
+        return _backend_for(kind).device_count()
+    except BackendMissingError:
+        return 0
+
+
+def devices() -> list[Device]:
+    """The devices in use by this process."""
+    return list(_DEVICES.values())
+
+
+def forget() -> None:
+    """Resolve contexts afresh (after plugins were added). Arrays keep the device that they are on."""
+    _DEVICES.clear()
+    _FAILED.clear()
+
+
+def raw_device(backend: Any) -> Device:
+    """The device that raw arrays of a backend are taken to be on: the first one in use, for generators."""
+    for dev in _DEVICES.values():
+        if dev.backend is backend:
+            return dev
+    return device_of(Context(backend.name, 0))

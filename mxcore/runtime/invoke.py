@@ -1,0 +1,246 @@
+"""The eager call: the only hot file. ``invoke`` finds the kernel, runs it, wraps the result, and records it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..errors import ContextError, DTypeError, MXNetError, ShapeError
+from ..graph.gradient import NOTHING, WHOLE, saves
+from ..graph.node import Node, Shaped, Variable
+from ..registry.kernels import resolve
+from ..registry.op import Op
+from ..registry.schema import Attrs
+from .explain import explain
+
+__all__ = ["HOOKS", "STATE", "apply_raw", "create", "invoke", "record_call", "wrap"]
+
+
+class _State(threading.local):
+    """Per thread: whether calls are recorded, and whether they train."""
+
+    recording = False
+    training = False
+
+
+STATE = _State()
+
+#: functions called around every eager operator while the profiler runs: ``hook(op, device, arrays) -> finish()``
+HOOKS: list[Callable] = []
+
+
+def wrap(cls: type, raw: Any, dev: Any) -> Any:
+    """A front-end array around a raw one."""
+    new = cls.__new__(cls)
+    new._data = raw
+    new._dev = dev
+    new._entry = None
+    return new
+
+
+def invoke(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any = None) -> Any:
+    """Apply ``op`` to front-end arrays; results have the class and device of the first.
+
+    Parameters
+    ----------
+    op : Op
+    arrays : sequence of arrays, or None for an optional input that is absent
+    attrs : Attrs
+        Complete (from ``op.parse``).
+    out : array or list of arrays, optional
+        Where to write the visible outputs.
+
+    Returns
+    -------
+    array, or list of arrays when the operator has several visible outputs
+
+    Raises
+    ------
+    ShapeError, DTypeError, ContextError, OperatorError
+        With operator, argument names, shapes, types and the failed relation.
+    """
+    if not op.plain or out is not None or HOOKS:
+        return _invoke_general(op, arrays, attrs, out)
+    first = arrays[0]
+    dev = first._dev
+    kernel = op.kernels.get(dev.name) or resolve(op, dev.name)
+    data = first._data
+    try:
+        if len(arrays) == 1:
+            r = kernel(dev.xp, data, **attrs)
+        else:
+            raws = [None if a is None else a._data for a in arrays]
+            if op.strict:
+                _check(op, arrays, raws, dev)
+            else:
+                _check_device(op, arrays, dev)
+            r = kernel(dev.xp, *raws, **attrs)
+    except Exception as error:
+        raise explain(op, arrays, attrs, error) from error
+    if type(r) is not dev.array_type:
+        r = dev.backend.asarray(r)
+    cls = type(first)
+    new = cls.__new__(cls)
+    new._data = r
+    new._dev = dev
+    new._entry = None
+    if STATE.recording:
+        for a in arrays:
+            if a is not None and a._entry is not None:
+                record_call(op, attrs, arrays, (r,), (new,))
+                break
+    return new
+
+
+def _check(op: Op, arrays: Sequence[Any], raws: Sequence[Any], dev: Any) -> None:
+    a = raws[0]
+    dtype = a.dtype
+    for other, b in zip(arrays, raws, strict=True):
+        if b is None:
+            continue
+        if b.dtype is not dtype and b.dtype != dtype:
+            raise DTypeError(f"all inputs must have one data type, found {dtype} and {b.dtype}; use astype")
+        if other._dev is not dev:
+            _check_device(op, arrays, dev)
+        if op.strict == 2 and b.shape != a.shape:
+            raise ShapeError(f"shapes of the inputs must be equal: {a.shape} and {b.shape}; "
+                             f"broadcast_{op.name.removeprefix('elemwise_').lstrip('_')} would broadcast them")
+
+
+def _check_device(op: Op, arrays: Sequence[Any], dev: Any) -> None:
+    for a in arrays:
+        if a is not None and a._dev is not dev:
+            raise ContextError(f"inputs are on different devices: {dev.ctx} and {a._dev.ctx}; use as_in_context")
+
+
+def run_kernel(op: Op, dev: Any, raws: Sequence[Any], attrs: Attrs) -> tuple:
+    """All outputs of a kernel as a tuple, with the reserved words filled in."""
+    kernel = op.kernels.get(dev.name) or resolve(op, dev.name)
+    wants = op.schema.wants
+    if wants:
+        extra: dict[str, Any] = {}
+        if "is_train" in wants:
+            extra["is_train"] = STATE.training
+        if "rng" in wants:
+            extra["rng"] = generator(dev)
+        r = kernel(dev.xp, *raws, **attrs, **extra)
+    else:
+        r = kernel(dev.xp, *raws, **attrs)
+    if type(r) is not tuple:
+        r = (r,)
+    kind = dev.array_type
+    for x in r:
+        if type(x) is not kind and x is not None:
+            return tuple(x if x is None or type(x) is kind else dev.backend.asarray(x) for x in r)
+    return r
+
+
+def generator(dev: Any) -> Any:
+    """The random generator of a device, made at first use."""
+    if dev.random is None:
+        from .random import seed_device
+
+        seed_device(dev)
+    return dev.random
+
+
+def _invoke_general(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any) -> Any:
+    first = arrays[0]
+    finish = [h(op, first._dev, arrays) for h in HOOKS]
+    try:
+        return _finish(op, arrays, attrs, out, first._dev, type(first))
+    finally:
+        for f in finish:
+            f()
+
+
+def create(op: Op, attrs: Attrs, dev: Any, cls: type, out: Any = None) -> Any:
+    """Apply an operator that has no inputs: on ``dev``, giving arrays of class ``cls``."""
+    return _finish(op, (), attrs, out, dev, cls)
+
+
+def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls: type) -> Any:
+    raws = [None if a is None else a._data for a in arrays]
+    try:
+        if op.strict and len(arrays) > 1:
+            _check(op, arrays, raws, dev)
+        else:
+            _check_device(op, arrays, dev)
+        results = run_kernel(op, dev, raws, attrs)
+        if op.mutates:
+            count = len(results) - len(op.mutates)
+            for name, new in zip(op.mutates, results[count:], strict=True):
+                if new is not None:
+                    dev.xp.copyto(raws[op.schema.inputs.index(name)], new)
+            results = results[:count]
+        if op.view:
+            own = dev.backend.own
+            results = tuple([own(r) for r in results])
+        if out is not None:
+            outs = _write(op, arrays, out, results, attrs)
+        else:
+            outs = [wrap(cls, r, dev) for r in results[: op.visible_count(attrs, len(arrays))]]
+    except Exception as error:
+        raise explain(op, arrays, attrs, error) from error
+    if STATE.recording and not op.nograd:
+        for a in arrays:
+            if a is not None and a._entry is not None:
+                record_call(op, attrs, arrays, results, outs)
+                break
+    return outs[0] if len(outs) == 1 else outs
+
+
+def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attrs: Attrs) -> list:
+    outs = list(out) if isinstance(out, (list, tuple)) else [out]
+    count = op.visible_count(attrs, len(arrays))
+    if len(outs) != count:
+        raise ShapeError(f"out has {len(outs)} arrays, but the operator has {count} outputs")
+    for o, r in zip(outs, results, strict=False):
+        if o.shape != r.shape:
+            raise ShapeError(f"out has shape {o.shape}, but the result has shape {r.shape}")
+        if STATE.recording and o._entry is not None:
+            raise MXNetError(
+                "out is an array that is already in a recorded computation; in-place operations (out=, +=, x[:]=) on "
+                "such arrays are not supported when recording with autograd: compute into a new array")
+    for o, r in zip(outs, results, strict=False):
+        o._dev.xp.copyto(o._data, r)
+        if o._entry is not None and type(o._entry[0]) is not Variable:  # a variable stays one, with a new value
+            o._entry = None
+    return outs
+
+
+def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[Any], outs: Sequence[Any]) -> None:
+    """Put a call on the tape: a node that keeps what its gradient rule reads, and nothing else."""
+    if op.nograd:
+        return
+    entries = tuple([None if a is None else a._entry for a in arrays])
+    modes_in, modes_out = saves(op, attrs, len(arrays), tuple([e is not None for e in entries]))
+    kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype)
+               for a, m in zip(arrays, modes_in, strict=True)]
+    kept_out = [None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
+                for r, m in zip(results, modes_out, strict=False)]
+    node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev))
+    j = 0
+    for o in outs:
+        o._entry = (node, j)
+        j += 1
+
+
+def apply_raw(backend: Any) -> Callable:
+    """How operators are applied to a backend's raw arrays: no tape, no wrapping (gradient sweeps, composites)."""
+    name, xp, kind = backend.name, backend.xp, backend.array_type
+
+    def apply(op: Op, raws: Sequence[Any], attrs: Attrs) -> Any:
+        if op.plain:
+            r = (op.kernels.get(name) or resolve(op, name))(xp, *raws, **attrs)
+            return r if type(r) is kind else backend.asarray(r)
+        from .device import raw_device
+
+        results = run_kernel(op, raw_device(backend), raws, attrs)
+        if op.mutates:
+            results = results[: len(results) - len(op.mutates)]
+        count = op.visible_count(attrs, len(raws))
+        return results[0] if count == 1 else list(results[:count])
+
+    return apply
