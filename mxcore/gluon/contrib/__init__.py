@@ -1,0 +1,5 @@
+"""Layers that MXNet keeps outside its core."""
+
+from . import nn
+
+__all__ = ["nn"]
