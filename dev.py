@@ -269,8 +269,8 @@ def stubs(args: list[str]) -> int:
     return run(PYTHON, "-m", "mxcore.testing.stubs", *args)
 
 
-# What must work where only one distribution (and what it requires) is installed: where that includes the core, its plugins
-# load and a network learns.
+# What must work where only one distribution (and what it requires) is installed: where that includes the core, its
+# plugins load and a network learns.
 SMOKE = """
 import importlib, importlib.metadata as metadata, sys
 name = sys.argv[1]
