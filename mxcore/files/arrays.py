@@ -1,7 +1,7 @@
 """Files of arrays in the format that their suffix names: ``.safetensors``, else MXNet's ``.params``."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -42,7 +42,7 @@ def read_arrays(path: "str | os.PathLike[str]") -> tuple[list[HostArray], list[s
     return _format_of(path).read(path)
 
 
-def write_arrays(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence[str] = (),
+def write_arrays(path: "str | os.PathLike[str]", arrays: Collection[Any], names: Sequence[str] = (),
                  np_shape: bool = False) -> None:
     """Write a file of arrays, in the format that the suffix names, whole or not at all.
 
@@ -50,7 +50,7 @@ def write_arrays(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: S
     ----------
     path : str or os.PathLike
         Ends in ``.safetensors`` for that format; any other name means MXNet's.
-    arrays : iterable of HostArray or numpy.ndarray
+    arrays : collection of HostArray or numpy.ndarray
         What to write.
     names : sequence of str
         As many names as arrays, or none for a plain list.

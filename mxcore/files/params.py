@@ -21,7 +21,7 @@ import os
 import stat
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -334,12 +334,12 @@ def _write_values(out: IO[bytes], array: HostArray) -> None:
         out.write(values.reshape(-1).view(np.uint8).data)
 
 
-def _write_list(out: IO[bytes], arrays: Iterable[Any], names: Sequence[str], np_shape: bool) -> None:
-    arrays = [a if isinstance(a, HostArray) else HostArray(np.asarray(a)) for a in arrays]
+def _write_list(out: IO[bytes], arrays: Collection[Any], names: Sequence[str], np_shape: bool) -> None:
     if len(names) not in (0, len(arrays)):
         raise ArgumentError(f"{len(names)} names for {len(arrays)} arrays")
     out.write(struct.pack("<QQQ", LIST_MAGIC, 0, len(arrays)))
     for index, array in enumerate(arrays):
+        array = array if isinstance(array, HostArray) else HostArray(np.asarray(array))
         try:
             header = _header_bytes(array, np_shape)
         except MXNetError as error:
@@ -353,7 +353,7 @@ def _write_list(out: IO[bytes], arrays: Iterable[Any], names: Sequence[str], np_
         out.write(struct.pack("<Q", len(text)) + text)
 
 
-def write(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence[str] = (),
+def write(path: "str | os.PathLike[str]", arrays: Collection[Any], names: Sequence[str] = (),
           np_shape: bool = False) -> None:
     """Write arrays as a ``.params`` file, byte for byte as MXNet 1.9.1 would.
 
@@ -363,8 +363,8 @@ def write(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence
     ----------
     path : str or os.PathLike
         The file; ``~`` is not expanded.
-    arrays : iterable of HostArray or numpy.ndarray
-        What to write. Plain NumPy arrays are written as being on cpu(0).
+    arrays : collection of HostArray or numpy.ndarray
+        What to write, taken one by one. Plain NumPy arrays are written as being on cpu(0).
     names : sequence of str
         As many names as arrays, or none for a plain list.
     np_shape : bool
@@ -390,7 +390,7 @@ def write(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence
         _write_list(out, arrays, names, np_shape)
 
 
-def to_bytes(arrays: Iterable[Any], names: Sequence[str] = (), np_shape: bool = False) -> bytes:
+def to_bytes(arrays: Collection[Any], names: Sequence[str] = (), np_shape: bool = False) -> bytes:
     """The content of the file that :func:`write` would write.
 
     Examples

@@ -32,13 +32,15 @@ class _Entry:
     target: object  # the object, or "module:attribute"
     call: Callable[..., Any] | bool = False  # what stands in for it when it is called; True: itself; False: refused
     base: str | None = None  # a class that a family's members must derive from
+    state: str | None = None  # "module:function" that gives an instance its state
 
 
 _TABLE: dict[str, _Entry] = {}
 _FAMILIES: dict[str, _Entry] = {}
 
 
-def admit(name: str, target: object, *, call: "Callable[..., Any] | bool" = False, base: str | None = None) -> None:
+def admit(name: str, target: object, *, call: "Callable[..., Any] | bool" = False, base: str | None = None,
+          state: str | None = None) -> None:
     """Allow pickles to name a class (or function).
 
     Parameters
@@ -51,21 +53,24 @@ def admit(name: str, target: object, *, call: "Callable[..., Any] | bool" = Fals
         lower layers name what upper layers define. For a family, ``"module:*"``.
     call : callable or bool
         What happens when the pickle calls it. False: it is refused; instances can only be made empty and then be given
-        their state. True: the target is called with the arguments of the pickle, and must then be given its state
-        (``__setstate__``). A callable is called in its stead and has to check the arguments.
+        their state. True: the target is called with the arguments of the pickle; an instance of a class must then be
+        given its state. A callable is called in the target's stead and has to check the arguments.
     base : str, optional
         ``"module:attribute"`` of a class that the members of a family must derive from.
+    state : str, optional
+        ``"module:function"`` that is called with an instance and its state, which then has to follow. Default: the
+        ``__setstate__`` of the instance, else the state becomes its attributes.
 
     Examples
     --------
-    >>> admit("old_project.Settings", "types:SimpleNamespace")
+    >>> admit("old_project.Settings", "argparse:Namespace")
     >>> loads(b"\\x80\\x02cold_project\\nSettings\\n)\\x81}X\\x01\\0\\0\\0aK\\x07sb.")
-    namespace(a=7)
+    Namespace(a=7)
     """
     if name.endswith(".*"):
-        _FAMILIES[name[:-1]] = _Entry(target, call, base)
+        _FAMILIES[name[:-1]] = _Entry(target, call, base, state)
     else:
-        _TABLE[name] = _Entry(target, call, base)
+        _TABLE[name] = _Entry(target, call, base, state)
 
 
 def loads(data: "bytes | bytearray | memoryview", label: str = "pickle") -> Any:
@@ -131,7 +136,7 @@ def _find(module: str, name: str) -> tuple[str, object, _Entry]:
         family = next((f for f in _FAMILIES if f"{module}.".startswith(f)), None)
         if family is not None:
             found = _FAMILIES[family]
-            entry = _Entry(str(found.target).replace("*", name), found.call, found.base)
+            entry = _Entry(str(found.target).replace("*", name), found.call, found.base, found.state)
     if entry is None:
         raise _Refused(f"refused: {qualified!r} is not among the classes that such files may name; if you trust it, "
                        f"mxcore.files.pickles.admit({qualified!r}, <the class>) admits it")
@@ -154,7 +159,7 @@ class _Machine:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.named: dict[int, tuple[str, object, _Entry]] = {}  # what GLOBAL pushed, by id
-        self.made: dict[int, Any] = {}  # objects that this pickle made and may give a state to, by id
+        self.made: dict[int, tuple[Any, str | None]] = {}  # what this pickle made and may give a state to, by id
         self.unfinished: dict[int, str] = {}  # ... and those that are nothing without their state
 
     def run(self) -> Any:
@@ -287,8 +292,8 @@ class _Machine:
         if entry.call is False:
             raise _Refused(f"refused: the file calls {qualified!r}, which it may only name")
         made = target(*arguments) if entry.call is True else entry.call(*arguments)  # type: ignore[operator]
-        self.made[id(made)] = made
-        if entry.call is True:
+        self.made[id(made)] = made, entry.state
+        if entry.state or (entry.call is True and isinstance(target, type)):
             self.unfinished[id(made)] = qualified
         return made
 
@@ -296,14 +301,15 @@ class _Machine:
         if id(kind) not in self.named or not isinstance(kind, type):
             raise TypeError("an instance is made of what is not a class")
         made: Any = object.__new__(kind)
-        self.made[id(made)] = made
+        self.made[id(made)] = made, self.named[id(kind)][2].state
         return made
 
     def build(self, made: Any, state: Any) -> None:
         if id(made) not in self.made:
             raise TypeError(f"a {type(made).__name__} is given a state")
         self.unfinished.pop(id(made), None)
-        setter = _STATES.get(type(made)) or getattr(type(made), "__setstate__", None)
+        named = self.made[id(made)][1]
+        setter = _resolve(named) if named else _STATES.get(type(made)) or getattr(type(made), "__setstate__", None)
         if setter is not None:
             setter(made, state)
             return
@@ -479,7 +485,8 @@ for _package in ("mxnet", "mxcore"):
     admit(f"{_package}.context.Context", Context, call=_context)
     admit(f"{_package}.optimizer.*", "mxcore.optimizer:*", base="mxcore.optimizer:Optimizer")
     admit(f"{_package}.lr_scheduler.*", "mxcore.lr_scheduler:*", base="mxcore.lr_scheduler:LRScheduler")
-    admit(f"{_package}.ndarray.ndarray.NDArray", "mxcore.ndarray:NDArray", call=True)
     admit(f"{_package}.ndarray.sparse.CSRNDArray", "mxcore.ndarray.sparse:CSRNDArray", call=True)
     admit(f"{_package}.ndarray.sparse.RowSparseNDArray", "mxcore.ndarray.sparse:RowSparseNDArray", call=True)
     admit(f"{_package}.numpy.ndarray", "mxcore.numpy:ndarray", call=True)
+admit("mxnet.ndarray.ndarray.NDArray", "mxcore.ndarray.files:blank", call=True, state="mxcore.ndarray.files:restore")
+admit("mxcore.ndarray.files.unpickle", "mxcore.ndarray.files:unpickle", call=True)

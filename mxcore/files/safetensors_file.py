@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def _names(note: str, default: list[str]) -> list[str]:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else []
 
 
-def write(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence[str] = (),
+def write(path: "str | os.PathLike[str]", arrays: Collection[Any], names: Sequence[str] = (),
           np_shape: bool = False) -> None:
     """Write dense arrays as a safetensors file, which appears at ``path`` only once it is complete.
 
@@ -89,7 +89,7 @@ def write(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence
     ----------
     path : str or os.PathLike
         The file; ``~`` is not expanded.
-    arrays : iterable of HostArray or numpy.ndarray
+    arrays : collection of HostArray or numpy.ndarray
         What to write.
     names : sequence of str
         As many different names as arrays, or none for a plain list (stored under "0", "1", ...).
@@ -106,14 +106,14 @@ def write(path: "str | os.PathLike[str]", arrays: Iterable[Any], names: Sequence
         If the file cannot be written.
     """
     library = _library()
-    arrays = [a if isinstance(a, HostArray) else HostArray(np.asarray(a)) for a in arrays]
-    if len(names) not in (0, len(arrays)):
-        raise ArgumentError(f"{len(names)} names for {len(arrays)} arrays")
-    stored = list(names) or [str(i) for i in range(len(arrays))]
+    hosts = [a if isinstance(a, HostArray) else HostArray(np.asarray(a)) for a in arrays]
+    if len(names) not in (0, len(hosts)):
+        raise ArgumentError(f"{len(names)} names for {len(hosts)} arrays")
+    stored = list(names) or [str(i) for i in range(len(hosts))]
     if len(set(stored)) != len(stored):
         raise ArgumentError("two arrays cannot have one name in a safetensors file")
     tensors = {}
-    for name, array in zip(stored, arrays, strict=True):
+    for name, array in zip(stored, hosts, strict=True):
         if array.stype != "default":
             raise ArgumentError(f"array {name!r} is {array.stype}: safetensors files hold dense arrays only; "
                                 "save it in a .params file or make it dense")

@@ -214,9 +214,9 @@ class NDArray:
         return self.__dlpack__()
 
     def __reduce__(self) -> tuple:
-        from .files import unpickle
+        from .files import reduced
 
-        return unpickle, (self.asnumpy(), self.context)
+        return reduced(self)
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.shape))
