@@ -1,5 +1,6 @@
 """Gluon: networks as trees of blocks, trained imperatively or compiled."""
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -16,8 +17,7 @@ __all__ = ["Block", "Constant", "DeferredInitializationError", "HybridBlock", "P
 _MODULES = ("contrib", "data", "loss", "model_zoo", "nn", "rnn")
 #: MXNet's ``gluon.utils``: name -> module here.
 _UTILS = {"split_data": "batch", "split_and_load": "batch", "clip_global_norm": "batch", "HookHandle": "hooks",
-          "check_sha1": "download", "download": "download", "replace_file": "download",
-          "shape_is_known": "parameter"}
+          "check_sha1": "download", "download": "download", "shape_is_known": "parameter"}
 
 
 def __getattr__(name: str) -> Any:
@@ -47,3 +47,4 @@ def _gathered(name: str, doc: str, table: dict[str, str]) -> ModuleType:
 
 
 utils = _gathered(f"{__name__}.utils", "Batches, gradients and downloads, under MXNet's name for them.", _UTILS)
+utils.replace_file = os.replace  # type: ignore[attr-defined]

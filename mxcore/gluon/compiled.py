@@ -1,12 +1,13 @@
 """``Compiled``: a traced block as a function of its inputs; puts parameters and inputs in the order of the graph."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError, DeferredInitializationError
 from ..ndarray import NDArray
 from ..runtime.cached_op import CachedOp
-from ..symbol import Symbol
+from ..symbol import Group, Symbol
 from . import parameter as _parameter
 from .structure import MISSING, flatten, regroup
 
@@ -32,13 +33,17 @@ class Compiled:
         self._out_format = block._out_format
         self._count = len(inputs)
         self._flat = block._in_format == [0] * len(inputs)
+        self._op: Any
+        if block._callback is None:
+            self._op = CachedOp(out, block._flags)
+        else:
+            self._op = _Watched(out, block._flags, block._callback, block._monitor_all)
         params = block._graph_params()
         places = {var.name: i for i, var in enumerate(inputs)}
-        names = out.list_inputs()
+        names = self._op.names
         self._gaps = [(i, places[name]) for i, name in enumerate(names) if name in places]
         self._params = [(i, params[name]) for i, name in enumerate(names) if name not in places]
         self._warn_unused(set(names), [var.name for var in inputs], params)
-        self._op = CachedOp(out, block._flags)
         self._filled: dict[Any, list[Any]] = {}
         self._epoch = -1
 
@@ -91,3 +96,33 @@ class Compiled:
             return self._fill(device, args)
         self._filled[device] = values
         return values
+
+
+class _Watched:
+    """A graph that shows what each operator gives (and takes) to a callback, after it ran."""
+
+    def __init__(self, out: Symbol, flags: Sequence[tuple[str, Any]], callback: Callable[[str, str, NDArray], None],
+                 monitor_all: bool) -> None:
+        internals = out.get_internals()
+        self._callback = callback
+        self._hidden = len(internals._entries)
+        self._op = CachedOp(Group([internals, out]), flags)
+        self.names = self._op.names
+        place = {entry: i for i, entry in enumerate(internals._entries)}
+        self._shown: list[tuple[str, str, int]] = []
+        inputs_shown = set()
+        for (node, _), name, i in zip(internals._entries, internals.list_outputs(), range(self._hidden), strict=True):
+            if node.op is None:
+                continue
+            if monitor_all and node not in inputs_shown:
+                inputs_shown.add(node)
+                for label, entry in zip(node.op.schema.input_names(node), node.inputs, strict=True):
+                    self._shown.append((f"{node.name}_{label}", node.op.name, place[entry]))
+            self._shown.append((name, node.op.name, i))
+
+    def __call__(self, *values: NDArray) -> Any:
+        results = self._op(*values)
+        for name, operator, i in self._shown:
+            self._callback(name, operator, results[i])
+        heads = results[self._hidden:]
+        return heads[0] if len(heads) == 1 else heads

@@ -296,7 +296,7 @@ class HybridBlock(Block):
             inputs, out = self._cached_graph
             found = {"in_format": self._in_format, "out_format": self._out_format,
                      "inputs": [var.tojson() for var in inputs], "symbol": out.tojson()}
-        return found | {"hybridized": self._active}
+        return found | {"hybridized": bool(found)}
 
 
 def _device_of(args: tuple) -> Any:
