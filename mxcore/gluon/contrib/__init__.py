@@ -1,5 +1,5 @@
 """Layers that MXNet keeps outside its core."""
 
-from . import nn
+from . import nn, rnn
 
-__all__ = ["nn"]
+__all__ = ["nn", "rnn"]

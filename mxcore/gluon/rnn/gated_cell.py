@@ -10,20 +10,27 @@ __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
 
 class _GatedCell(HybridRecurrentCell):
-    """A cell made of two linear maps, from the input and from the hidden state, to ``gates`` blocks of units."""
+    """A cell made of two linear maps, from the input and from the hidden state, to ``gates`` blocks of units.
+
+    ``projection`` is the size that the hidden state is projected to, and the initializer of that map.
+    """
 
     def __init__(self, gates: int, hidden_size: int, i2h_weight_initializer: Any, h2h_weight_initializer: Any,
                  i2h_bias_initializer: Any, h2h_bias_initializer: Any, input_size: int, prefix: str | None,
-                 params: Any, out_size: int | None = None) -> None:
+                 params: Any, projection: tuple[int, Any] | None = None) -> None:
         super().__init__(prefix=prefix, params=params)
         self._hidden_size = hidden_size
         self._input_size = input_size
         self._rows = rows = gates * hidden_size
-        for name, shape, init in (("i2h_weight", (rows, input_size), i2h_weight_initializer),
-                                  ("h2h_weight", (rows, out_size or hidden_size), h2h_weight_initializer),
-                                  ("i2h_bias", (rows,), i2h_bias_initializer),
-                                  ("h2h_bias", (rows,), h2h_bias_initializer)):
-            setattr(self, name, self.params.get(name, shape=shape, init=init, allow_deferred_init=True))
+        out_size, h2r_weight_initializer = projection or (hidden_size, None)
+        specs = [("i2h_weight", (rows, input_size), i2h_weight_initializer),
+                 ("h2h_weight", (rows, out_size), h2h_weight_initializer),
+                 ("h2r_weight", (out_size, hidden_size), h2r_weight_initializer),
+                 ("i2h_bias", (rows,), i2h_bias_initializer),
+                 ("h2h_bias", (rows,), h2h_bias_initializer)]
+        for name, shape, init in specs:
+            if projection or name != "h2r_weight":
+                setattr(self, name, self.params.get(name, shape=shape, init=init, allow_deferred_init=True))
 
     def _maps(self, F: Any, t: str, inputs: Any, hidden: Any, i2h_weight: Any, h2h_weight: Any, i2h_bias: Any,
               h2h_bias: Any) -> tuple[Any, Any]:
