@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -124,6 +125,8 @@ def mark_variables(variables: Any, gradients: Any, grad_reqs: Any = "write") -> 
 class _RawWorld:
     """Values are raw backend arrays: nothing is recorded, what is passed is released."""
 
+    raw = True
+
     def __init__(self, retain: bool) -> None:
         self.retain = retain
 
@@ -150,6 +153,8 @@ class _RawWorld:
 class _EagerWorld:
     """Values are NDArrays, and the sweep itself is recorded (``create_graph``)."""
 
+    raw = False
+
     def __init__(self, cls: type) -> None:
         self.cls = cls
 
@@ -157,8 +162,11 @@ class _EagerWorld:
         if node.saved is None:
             raise _freed(node)
         ins, outs, dev = node.saved
-        return Call(node.op, node.attrs, [self._array(v, dev, e) for v, e in zip(ins, node.inputs, strict=False)],  # type: ignore[arg-type]
+        call = Call(node.op, node.attrs, [self._array(v, dev, e) for v, e in zip(ins, node.inputs, strict=False)],  # type: ignore[arg-type]
                     [self._array(v, dev, (node, j)) for j, v in enumerate(outs)], mask)
+        if len(ins) > len(node.inputs):  # what a compiled program kept; see mxcore.runtime.program
+            call.replay = ins[-2].generator
+        return call
 
     def _array(self, value: Any, dev: Any, entry: Any) -> Any:
         if value is None:
@@ -191,7 +199,7 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
     op = call.op
     cls = NDArray if eager is None else eager.cls
     marked = []
-    with _Scope(True, None):
+    with _Scope(True, None), _Replay(call.replay):
         for i, value in enumerate(call.inputs):
             if value is None:
                 marked.append(None)
@@ -209,6 +217,19 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
     world = eager if eager is not None else _RawWorld(False)
     found, _ = sweep([h for h, _ in heads], [g for _, g in heads], world, [s for s in stops if s is not None])
     return [found[s][0] if s is not None and s in found else None for s in stops]
+
+
+class _Replay:
+    """While a definition is run again for its gradient: states stay as they are, random numbers are those of then."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def __enter__(self) -> None:
+        self.previous, STATE.replay = STATE.replay, (copy.deepcopy(self.generator),)
+
+    def __exit__(self, *exc: object) -> None:
+        STATE.replay = self.previous
 
 
 def _device_of_raw(raw: Any) -> Any:

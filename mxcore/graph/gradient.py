@@ -28,10 +28,11 @@ class Call:
     ``i`` is asked for (a rule may return None otherwise).
     """
 
-    __slots__ = ("_mask", "_outs", "attrs", "inputs", "op")
+    __slots__ = ("_mask", "_outs", "attrs", "inputs", "op", "replay")
 
     def __init__(self, op: Op, attrs: Attrs, inputs: Sequence[Any], outs: Sequence[Any], mask: Sequence[bool]) -> None:
         self.op, self.attrs, self.inputs, self._outs, self._mask = op, attrs, inputs, outs, mask
+        self.replay: Any = None  # the generator to draw from when a definition is run again
 
     def wants(self, i: int) -> bool:
         """Whether the gradient of input ``i`` is asked for."""
@@ -44,6 +45,9 @@ class Call:
 
 class World(Protocol):
     """One kind of value that the sweep can run over."""
+
+    #: whether values are raw backend arrays
+    raw: bool
 
     def call(self, node: Node, mask: Sequence[bool]) -> Call:
         """The view of ``node`` for its rule."""
@@ -136,7 +140,7 @@ def sweep(
             if total > 1 or grads[0] is None:
                 grads = grads + [None] * (total - len(grads))
                 grads = [world.zeros(node, j) if g is None else g for j, g in enumerate(grads)]
-            if op.rule is not None:
+            if op.rule is not None and (world.raw or not op.raw_rule):
                 result = as_list(op.rule(call, *grads))
             elif op.composite is not None:
                 result = world.through(call, grads)
@@ -158,6 +162,8 @@ def sweep(
 # ---------------------------------------------------------------- graph values
 class GraphWorld:
     """Values are outputs of graph nodes: the gradient becomes more graph."""
+
+    raw = False
 
     def call(self, node: Node, mask: Sequence[bool]) -> Call:
         """See :class:`World`."""

@@ -287,6 +287,9 @@ def derivative(e: Expr, name: str, out: Expr | None = None) -> Expr:
 
 
 # ---------------------------------------------------------------- rendering for xp
+_NUMBER = {"add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div, "power": ast.Pow}
+
+
 def render(e: Expr, parameters: Sequence[str], name: str) -> Callable:
     """A Python function ``f(xp, *parameters)`` that computes ``e`` with the functions of ``xp``.
 
@@ -304,6 +307,9 @@ def render(e: Expr, parameters: Sequence[str], name: str) -> Callable:
             code: ast.expr = ast.Name(node.args[0], ast.Load())
         elif node.fn == "const":
             code = ast.Constant(node.args[0])
+        elif node.fn in _NUMBER and not leaves(node):
+            # among numbers only: Python's arithmetic, whose result does not decide the type of an array
+            code = ast.BinOp(built[node.args[0]], _NUMBER[node.fn](), built[node.args[1]])
         else:
             function = ast.Attribute(ast.Name("xp", ast.Load()), node.fn, ast.Load())
             code = ast.Call(function, [built[a] for a in node.args], [])

@@ -21,6 +21,9 @@ OPS: dict[str, Op] = {}
 APPLY: dict[type, Callable[[Op, Sequence[Any], Attrs], Any]] = {}
 
 
+_DERIVED = frozenset(f"_grad{i}" for i in range(10))
+
+
 class Op:
     """One operator: schema, kernels, shape rule, gradient rule.
 
@@ -30,7 +33,7 @@ class Op:
 
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd", "outputs", "plain",
-                 "rule", "schema", "shape_only", "shaped", "strict", "types", "uniform", "view", "visible")
+                 "raw_rule", "rule", "schema", "shape_only", "shaped", "strict", "types", "uniform", "view", "visible")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
         self.name = name
@@ -43,19 +46,20 @@ class Op:
         self.expr: Expr | None = None
         self.kernels: dict[str, Callable] = {}  # backend name -> resolved kernel
         self.rule: Callable | None = None
+        self.raw_rule = False  # the rule works on raw arrays only; other worlds go through the composite
         self.infer: Callable | None = None
         self.types: Callable | None = None
         self.outputs: tuple[str, ...] | Callable = ("output",)
         self.visible: int | Callable | None = None
         self.inputs_of: Callable | None = None
         self.aux: tuple[str, ...] = ()
-        self.mutates: tuple[str, ...] = ()
+        self.mutates: tuple[str, ...] | Callable = ()
         self.shape_only: frozenset[int] = frozenset()
         self.uniform = True
         self.broadcast = False
         self.view = False
         self.loss = False
-        self.hidden = name.startswith("_backward") or name.startswith("_grad")
+        self.hidden = name.startswith("_backward") or name[:6] in _DERIVED
         self.nograd = False
         self.shaped = False
         self.plain = True
@@ -102,6 +106,12 @@ class Op:
             return len(self.output_names(attrs, count))
         return self.visible(attrs) if callable(self.visible) else self.visible
 
+    def mutated(self, attrs: Attrs, count: int) -> tuple[int, ...]:
+        """Positions, among ``count`` inputs, of those whose new values the kernel returns after its outputs."""
+        if callable(self.mutates):
+            return self.mutates(attrs, count)
+        return tuple(self.schema.inputs.index(name) for name in self.mutates)
+
     @property
     def differentiable(self) -> bool:
         """Whether a gradient can be had: by a rule, an expression, or through the composite."""
@@ -132,7 +142,7 @@ def register(
     visible: int | Callable | None = None,
     inputs: Callable | None = None,
     aux: Sequence[str] = (),
-    mutates: Sequence[str] = (),
+    mutates: Sequence[str] | Callable = (),
     shape_only: Sequence[str] = (),
     uniform: bool = True,
     view: bool = False,
@@ -156,6 +166,7 @@ def register(
     inputs : ``f(attrs) -> names`` when attributes decide which optional inputs take part; ``f(attrs, count)`` if variadic.
     aux : inputs that are auxiliary states (written in training, never differentiated).
     mutates : inputs whose new values the kernel returns after its outputs (None: unchanged); ``invoke`` writes them back.
+        ``f(attrs, n_inputs) -> positions`` for variadic operators.
     shape_only : inputs of which only shape and type are used; the tape keeps no array for them.
     uniform : all inputs must have one data type.
     view : the kernel may return a view of its input; eager calls then copy, graphs do not.
@@ -174,7 +185,7 @@ def register(
         op.infer, op.types, op.inputs_of = infer, types, inputs
         op.outputs = outputs if callable(outputs) else tuple(outputs)
         op.visible, op.loss, op.view, op.nograd, op.shaped = visible, loss, view, nograd, shaped
-        op.aux, op.mutates = tuple(aux), tuple(mutates)
+        op.aux, op.mutates = tuple(aux), mutates if callable(mutates) else tuple(mutates)
         op.shape_only = frozenset(op.schema.inputs.index(i) for i in shape_only)
         op.uniform, op.namespace = uniform, namespace
         if composite:

@@ -22,6 +22,8 @@ class _State(threading.local):
 
     recording = False
     training = False
+    #: ``(generator or None,)`` while a definition is run again for its gradient, else None
+    replay: tuple | None = None
 
 
 STATE = _State()
@@ -138,6 +140,8 @@ def run_kernel(op: Op, dev: Any, raws: Sequence[Any], attrs: Attrs) -> tuple:
 
 def generator(dev: Any) -> Any:
     """The random generator of a device, made at first use."""
+    if STATE.replay is not None and STATE.replay[0] is not None:
+        return STATE.replay[0]
     if dev.random is None:
         from .random import seed_device
 
@@ -169,10 +173,11 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
             _check_device(op, arrays, dev)
         results = run_kernel(op, dev, raws, attrs)
         if op.mutates:
-            count = len(results) - len(op.mutates)
-            for name, new in zip(op.mutates, results[count:], strict=True):
-                if new is not None:
-                    dev.xp.copyto(raws[op.schema.inputs.index(name)], new)
+            places = op.mutated(attrs, len(arrays))
+            count = len(results) - len(places)
+            for place, new in zip(places, results[count:], strict=True):
+                if new is not None and STATE.replay is None:
+                    dev.xp.copyto(raws[place], new)
             results = results[:count]
         if op.view:
             own = dev.backend.own
@@ -239,7 +244,7 @@ def apply_raw(backend: Any) -> Callable:
 
         results = run_kernel(op, raw_device(backend), raws, attrs)
         if op.mutates:
-            results = results[: len(results) - len(op.mutates)]
+            results = results[: len(results) - len(op.mutated(attrs, len(raws)))]
         count = op.visible_count(attrs, len(raws))
         return results[0] if count == 1 else list(results[:count])
 

@@ -1,0 +1,23 @@
+"""``mx.sym``: symbols and the operators on them, each a function that composes."""
+
+import sys
+from types import ModuleType
+
+from . import namespace
+from .creation import arange, eye, full, linspace, ones, zeros
+from .operators import FUNCTIONS as _FUNCTIONS
+from .symbol import Group, Symbol, load, load_json, var
+
+Variable = var
+
+
+def _space(name: str) -> ModuleType:
+    module = ModuleType(f"{__name__}.{name}", f"Operators of ``mx.sym.{name}``.")
+    sys.modules[module.__name__] = module
+    return module
+
+
+contrib, linalg, image, _internal, op = map(_space, ("contrib", "linalg", "image", "_internal", "op"))
+globals().update(_FUNCTIONS)
+namespace.populate(sys.modules[__name__])
+fromjson = load_json
