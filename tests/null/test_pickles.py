@@ -336,7 +336,7 @@ def test_every_flipped_byte_is_read_or_refused(data: bytes) -> None:
     tracemalloc.start()
     try:
         for position in range(len(data)):
-            for flip in (0x01, 0x04, 0x80, 0xFF):
+            for flip in (0x01, 0x80, 0xFF):
                 damaged = bytearray(data)
                 damaged[position] ^= flip
                 check(bytes(damaged))
