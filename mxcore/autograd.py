@@ -130,10 +130,11 @@ class _RawWorld:
     def __init__(self, retain: bool) -> None:
         self.retain = retain
 
-    def call(self, node: Node, mask: Sequence[bool]) -> Call:
-        if node.saved is None:
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
+        saved = node.saved
+        if saved is None:
             raise _freed(node)
-        return Call(node.op, node.attrs, node.saved[0], node.saved[1], mask)  # type: ignore[arg-type]
+        return Call(node.op, node.attrs, saved[0], saved[1], saved[3] if mask is None else mask)  # type: ignore[arg-type]
 
     def zeros(self, node: Node, j: int) -> Any:
         like = node.saved[1][j]
@@ -158,10 +159,11 @@ class _EagerWorld:
     def __init__(self, cls: type) -> None:
         self.cls = cls
 
-    def call(self, node: Node, mask: Sequence[bool]) -> Call:
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
         if node.saved is None:
             raise _freed(node)
-        ins, outs, dev = node.saved
+        ins, outs, dev, wanted = node.saved
+        mask = wanted if mask is None else mask
         call = Call(node.op, node.attrs, [self._array(v, dev, e) for v, e in zip(ins, node.inputs, strict=False)],  # type: ignore[arg-type]
                     [self._array(v, dev, (node, j)) for j, v in enumerate(outs)], mask)
         if len(ins) > len(node.inputs):  # what a compiled program kept; see mxcore.runtime.program
@@ -459,8 +461,9 @@ def record_function(rule: Callable, inputs: Sequence[NDArray], outs: Sequence[ND
 
     op = Op(name, rule, OPS["_copy"].schema)
     op.rule, op.outputs = raw_rule, tuple(f"output{j}" for j in range(len(outs)))
-    node = Node(op, EMPTY, tuple(i._entry for i in inputs), name, None,
-                ([None] * len(inputs), [Shaped(o.shape, o._data.dtype) for o in outs], dev))
+    entries = tuple(i._entry for i in inputs)
+    node = Node(op, EMPTY, entries, name, None,
+                ([None] * len(inputs), [Shaped(o.shape, o._data.dtype) for o in outs], dev, [e is not None for e in entries]))
     for j, o in enumerate(outs):
         if o._entry is not None:  # an input handed through
             raise GradientError(f"{name}.forward must return new arrays, not its inputs")

@@ -49,8 +49,8 @@ class World(Protocol):
     #: whether values are raw backend arrays
     raw: bool
 
-    def call(self, node: Node, mask: Sequence[bool]) -> Call:
-        """The view of ``node`` for its rule."""
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
+        """The view of ``node`` for its rule; without a mask all inputs that lead somewhere are wanted."""
 
     def zeros(self, node: Node, j: int) -> Any:
         """A zero gradient for output ``j``."""
@@ -99,19 +99,11 @@ def sweep(
     """
     pending: dict[Node, list] = {}
     add = OPS["_grad_add"]
-
-    def accumulate(entry: Entry, g: Any) -> None:
-        node, j = entry
-        slots = pending.get(node)
-        if slots is None:
-            slots = pending[node] = [None] * (j + 1)
-        elif len(slots) <= j:
-            slots.extend([None] * (j + 1 - len(slots)))
-        slots[j] = g if slots[j] is None else add(slots[j], g)
-
-    for entry, g in zip(heads, head_grads, strict=True):
+    for (node, j), g in zip(heads, head_grads, strict=True):
         if g is not None:
-            accumulate(entry, g)
+            slots = pending.setdefault(node, [None])
+            slots.extend([None] * (j + 1 - len(slots)))
+            slots[j] = g if slots[j] is None else add(slots[j], g)
     order = topological([n for n, _ in heads], stop)
     keep: set[Node] = set() if wanted is None else set(wanted)
     needed: set[Node] | None = None
@@ -120,28 +112,34 @@ def sweep(
         for node in order:
             if any(e is not None and e[0] in needed for e in node.inputs):
                 needed.add(node)
+    release, raw = world.release, world.raw
     for node in reversed(order):
         op = node.op
-        if op is None or node not in pending or (needed is not None and node not in needed):
-            if op is not None:
-                world.release(node)
+        if op is None:
             continue
-        grads = pending[node] if node in keep else pending.pop(node)
-        if needed is None:
-            mask = [e is not None for e in node.inputs]
-        else:
+        grads = pending.get(node)
+        if grads is None or op.nograd or (needed is not None and node not in needed):
+            release(node)
+            continue
+        if node not in keep:
+            del pending[node]
+        mask: Sequence[bool] | None = None
+        if needed is not None:
             mask = [e is not None and e[0] in needed for e in node.inputs]
-        if op.nograd or True not in mask:
-            world.release(node)
-            continue
+            if True not in mask:
+                release(node)
+                continue
         try:
             call = world.call(node, mask)
-            total = op.visible_count(node.attrs, len(node.inputs))
-            if total > 1 or grads[0] is None:
+            if op.several:
+                total = op.visible_count(node.attrs, len(node.inputs))
                 grads = grads + [None] * (total - len(grads))
                 grads = [world.zeros(node, j) if g is None else g for j, g in enumerate(grads)]
-            if op.rule is not None and (world.raw or not op.raw_rule):
-                result = as_list(op.rule(call, *grads))
+            rule = op.rule
+            if rule is not None and (raw or not op.raw_rule):
+                result = rule(call, *grads)
+                if type(result) is not list and type(result) is not tuple:
+                    result = (result,)
             elif op.composite is not None:
                 result = world.through(call, grads)
             else:
@@ -152,10 +150,22 @@ def sweep(
                                     f"{len(node.inputs)} inputs")
         except Exception as error:
             raise world.error(node, error) from error
-        for entry, g, wants in zip(node.inputs, result, mask, strict=False):
-            if wants and g is not None:
-                accumulate(entry, g)
-        world.release(node)
+        i = -1
+        for entry in node.inputs:
+            i += 1
+            g = result[i]
+            if entry is None or g is None or (mask is not None and not mask[i]):
+                continue
+            target, j = entry
+            slots = pending.get(target)
+            if slots is None:
+                pending[target] = [g] if j == 0 else [None] * j + [g]
+            elif len(slots) <= j:
+                slots.extend([None] * (j - len(slots)))
+                slots.append(g)
+            else:
+                slots[j] = g if slots[j] is None else add(slots[j], g)
+        release(node)
     return pending, order
 
 
@@ -165,8 +175,10 @@ class GraphWorld:
 
     raw = False
 
-    def call(self, node: Node, mask: Sequence[bool]) -> Call:
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
         """See :class:`World`."""
+        if mask is None:
+            mask = [e is not None for e in node.inputs]
         count = len(node.op.output_names(node.attrs, len(node.inputs)))  # type: ignore[union-attr]
         return Call(node.op, node.attrs, [None if e is None else Value(e) for e in node.inputs],  # type: ignore[arg-type]
                     [Value((node, j)) for j in range(count)], mask)
@@ -210,18 +222,23 @@ def symbolic_gradient(heads: Sequence[Entry], head_grads: Sequence[Value | None]
 
 
 # ---------------------------------------------------------------- what the tape keeps
-def saves(op: Op, attrs: Attrs, count: int, mask: tuple[bool, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def saves(op: Op, attrs: Attrs, mask: tuple[bool, ...]) -> tuple:
     """What the tape must keep of a call, found by tracing its gradient rule once.
+
+    Parameters
+    ----------
+    mask : tuple of bool
+        Which inputs lead to variables.
 
     Returns
     -------
     inputs, outputs : tuples of NOTHING, SHAPE or WHOLE
+    no_inputs, no_outputs : tuples of None, or None
+        What to keep where that is nothing at all.
     """
-    key = (op.name, count, mask)
-    found = attrs.saves.get(key)
-    if found is None:
-        found = attrs.saves[key] = _trace_saves(op, attrs, count, mask)
-    return found
+    ins, outs = _trace_saves(op, attrs, len(mask), mask)
+    plan = attrs.saves[mask] = (ins, outs, None if any(ins) else (None,) * len(ins), None if any(outs) else (None,) * len(outs))
+    return plan
 
 
 def _trace_saves(op: Op, attrs: Attrs, count: int, mask: tuple[bool, ...]) -> tuple:

@@ -15,8 +15,9 @@ from ..errors import MXNetError, ShapeError
 from ..graph.node import Variable
 from ..ops import load
 from ..registry.op import APPLY, OPS, Op
+from ..registry.schema import Attrs
 from ..runtime.device import Device, device_of
-from ..runtime.invoke import STATE, invoke, wrap
+from ..runtime.invoke import STATE, invoke, invoke_pair, wrap
 
 __all__ = ["NDArray"]
 
@@ -26,12 +27,18 @@ load()
 def _operator(name: str, scalar_name: str, symbol: str) -> Callable:
     op, scalar_op = OPS[name], OPS[scalar_name]
     attrs = op.parse({})
+    numbers: dict[Any, Attrs] = {}  # attributes for numbers seen before
 
     def method(self: NDArray, other: Any) -> Any:
         if isinstance(other, NDArray):
-            return invoke(op, (self, other), attrs)
-        if isinstance(other, (Number, np.generic)):
-            return invoke(scalar_op, (self,), scalar_op.parse({"scalar": other}))
+            return invoke_pair(op, self, other, attrs)
+        if isinstance(other, (int, float, np.generic, Number)):
+            found = numbers.get(other)
+            if found is None:
+                found = scalar_op.parse({"scalar": other})
+                if other and len(numbers) < 1000:  # 0.0 and -0.0 are one key
+                    numbers[other] = found
+            return invoke(scalar_op, (self,), found)
         return NotImplemented
 
     method.__doc__ = f"``self {symbol} other``: with an array (broadcast, same type) or a number."

@@ -97,6 +97,10 @@ def _rule_of(op: Op) -> Callable:
             partials[index] = get_op(f"_grad{index}_{op.name}")
         return partials[index]
 
+    def unbroadcast(d: Any, like: Any) -> Any:
+        shape = getattr(d, "shape", None)  # a traced value has none
+        return d if shape is not None and shape == like.shape else OPS["_unbroadcast"](d, like)
+
     def rule(n: Any, g: Any) -> list:
         result = []
         for i in range(len(op.schema.inputs)):
@@ -107,11 +111,14 @@ def _rule_of(op: Op) -> Callable:
                     by = prepare(i)
                 if type(by) is Op:
                     operands = [n.out(0) if s < 0 else n.inputs[s] for s in by.sources]
-                    d = by(g, *operands, **{a: n.attrs[a] for a in by.schema.attrs})
+                    if by.schema.attrs:
+                        d = by(g, *operands, **{a: n.attrs[a] for a in by.schema.attrs})
+                    else:
+                        d = by(g, *operands)
                 elif by:
                     d = g
                 if d is not None and op.broadcast:
-                    d = OPS["_unbroadcast"](d, n.inputs[i])
+                    d = unbroadcast(d, n.inputs[i])
             result.append(d)
         return result
 
@@ -160,15 +167,14 @@ def _rename(e: E.Expr, names: dict[str, str]) -> E.Expr:
 
 # ---------------------------------------------------------------- the generic kernel
 def kernel_of(op: Op) -> Callable:
-    """The kernel over any ``xp``, rendered from the operator's expression at its first use."""
+    """The kernel over any ``xp``, rendered from the operator's expression. One for each backend."""
     e = op.expr
     assert e is not None
     attrs = list(op.schema.attrs)
-    function = E.render(e, (*op.schema.inputs, *attrs), op.name)
+    function, literals = E.render(e, (*op.schema.inputs, *attrs), op.name)
     truth = E.is_bool(e)
     nodes = [n for n in E.walk(e) if n.fn not in ("arg", "attr", "const")]
-    simple = len(nodes) == 1 and not truth and not attrs and nodes[0].fn not in E.FLOATING
-    if simple:
+    if len(nodes) == 1 and not truth and not attrs and not literals and nodes[0].fn not in E.FLOATING:
         return function
     floating = any(n.fn in E.FLOATING for n in nodes)
     scalars = [a for a in attrs if op.schema.attrs[a].type_text == "number"]
@@ -188,26 +194,35 @@ def kernel_of(op: Op) -> Callable:
             compute = _F4
         if compute is not dtype:
             arrays = tuple(xp.astype(a, compute) for a in arrays)
-        r = function(xp, *arrays, *[values[a] for a in attrs])
+        r = function(xp, *arrays, *[values[a] for a in attrs], *literals)
         return r if r.dtype == dtype else xp.astype(r, dtype)
 
-    if attrs:
-        def kernel(xp: Any, *arrays: Any, **values: Any) -> Any:
-            if arrays[0].dtype.char in "fd":
-                r = function(xp, *arrays, *[values[a] for a in attrs])
-                return xp.astype(r, arrays[0].dtype) if truth else r
-            return convert(xp, arrays, values)
-    elif truth:
-        def kernel(xp: Any, *arrays: Any, **values: Any) -> Any:
-            if arrays[0].dtype.char in "fd":
-                return xp.astype(function(xp, *arrays), arrays[0].dtype)
-            return convert(xp, arrays, {})
+    # literals in the form that the backend likes best, by the type of the arrays
+    ready: dict[Any, tuple] = {}
+
+    def prepared(xp: Any, dtype: Any) -> tuple | None:
+        if dtype != _F4 and dtype != _F8:
+            return None
+        ready[dtype] = tuple(xp.scalar(v, dtype) for v in literals)
+        return ready[dtype]
+
+    if not attrs and not truth:
+        def kernel(xp: Any, *arrays: Any) -> Any:
+            dtype = arrays[0].dtype
+            constants = ready.get(dtype)
+            if constants is None:
+                constants = prepared(xp, dtype)
+                if constants is None:
+                    return convert(xp, arrays, {})
+            return function(xp, *arrays, *constants)
     else:
         def kernel(xp: Any, *arrays: Any, **values: Any) -> Any:
-            if arrays[0].dtype.char in "fd":
-                return function(xp, *arrays)
-            return convert(xp, arrays, {})
+            dtype = arrays[0].dtype
+            constants = ready.get(dtype)
+            if constants is None:
+                constants = prepared(xp, dtype)
+                if constants is None:
+                    return convert(xp, arrays, values)
+            r = function(xp, *arrays, *[xp.scalar(values[a], dtype) for a in attrs], *constants)
+            return xp.astype(r, dtype) if truth else r
     return kernel
-
-
-Scalar = Scalar

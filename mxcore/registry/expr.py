@@ -290,11 +290,17 @@ def derivative(e: Expr, name: str, out: Expr | None = None) -> Expr:
 _NUMBER = {"add": ast.Add, "subtract": ast.Sub, "multiply": ast.Mult, "divide": ast.Div, "power": ast.Pow}
 
 
-def render(e: Expr, parameters: Sequence[str], name: str) -> Callable:
-    """A Python function ``f(xp, *parameters)`` that computes ``e`` with the functions of ``xp``.
+def render(e: Expr, parameters: Sequence[str], name: str) -> tuple[Callable, tuple[float, ...]]:
+    """A Python function ``f(xp, *parameters, *constants)`` that computes ``e`` with the functions of ``xp``.
 
-    Common subexpressions are computed once. The syntax tree is built and compiled directly; no text is generated.
+    Common subexpressions are computed once. Literals that meet arrays become parameters, so that a backend can pass them
+    in the form that it handles fastest. The syntax tree is built and compiled directly; no text is generated.
+
+    Returns
+    -------
+    function, constants
     """
+    constants: dict[str, float] = {}
     uses: dict[Expr, int] = {}
     for node in walk(e):
         for a in node.args:
@@ -312,16 +318,24 @@ def render(e: Expr, parameters: Sequence[str], name: str) -> Callable:
             code = ast.BinOp(built[node.args[0]], _NUMBER[node.fn](), built[node.args[1]])
         else:
             function = ast.Attribute(ast.Name("xp", ast.Load()), node.fn, ast.Load())
-            code = ast.Call(function, [built[a] for a in node.args], [])
+            operands = []
+            for a in node.args:
+                code = built[a]
+                if a.fn == "const":
+                    parameter = f"k{len(constants)}_"
+                    constants[parameter] = a.args[0]
+                    code = ast.Name(parameter, ast.Load())
+                operands.append(code)
+            code = ast.Call(function, operands, [])
             if uses.get(node, 0) > 1:
                 temporary = f"t{len(body)}_"
                 body.append(ast.Assign([ast.Name(temporary, ast.Store())], code))
                 code = ast.Name(temporary, ast.Load())
         built[node] = code
     body.append(ast.Return(built[e]))
-    arguments = ast.arguments([], [ast.arg(p) for p in ("xp", *parameters)], None, [], [], None, [])
+    arguments = ast.arguments([], [ast.arg(p) for p in ("xp", *parameters, *constants)], None, [], [], None, [])
     definition = ast.FunctionDef(name="kernel", args=arguments, body=body, decorator_list=[], type_params=[])
     module = ast.fix_missing_locations(ast.Module([definition], []))
     scope: dict[str, Any] = {"__name__": f"mxcore.kernel.{name}"}
     exec(compile(module, f"<kernel of {name}>", "exec"), scope)
-    return scope["kernel"]
+    return scope["kernel"], tuple(constants.values())

@@ -77,7 +77,7 @@ def resolve(op: Op, backend: str) -> Callable:
     """
     fallback = op.generic_kernel
     if fallback is None and op.expr is not None:
-        fallback = op.generic_kernel = kernel_of(op)
+        fallback = kernel_of(op)
     if fallback is None and op.composite is not None:
         composite = op.composite
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
@@ -33,7 +34,7 @@ class Op:
 
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd", "outputs", "plain",
-                 "raw_rule", "rule", "schema", "shape_only", "shaped", "strict", "types", "uniform", "view", "visible")
+                 "raw_rule", "rule", "schema", "several", "shape_only", "shaped", "strict", "types", "uniform", "view", "visible")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
         self.name = name
@@ -54,7 +55,7 @@ class Op:
         self.inputs_of: Callable | None = None
         self.aux: tuple[str, ...] = ()
         self.mutates: tuple[str, ...] | Callable = ()
-        self.shape_only: frozenset[int] = frozenset()
+        self.shape_only: Container[int] = frozenset()
         self.uniform = True
         self.broadcast = False
         self.view = False
@@ -63,6 +64,7 @@ class Op:
         self.nograd = False
         self.shaped = False
         self.plain = True
+        self.several = True  # may have several visible outputs
         self.strict = 0  # what invoke checks of several inputs: 1 one type, 2 one type and one shape
         self.namespace = ""
 
@@ -167,7 +169,8 @@ def register(
     aux : inputs that are auxiliary states (written in training, never differentiated).
     mutates : inputs whose new values the kernel returns after its outputs (None: unchanged); ``invoke`` writes them back.
         ``f(attrs, n_inputs) -> positions`` for variadic operators.
-    shape_only : inputs of which only shape and type are used; the tape keeps no array for them.
+    shape_only : inputs of which only shape and type are used (the name of ``*arrays``: all of those); the tape keeps no
+        array for them.
     uniform : all inputs must have one data type.
     view : the kernel may return a view of its input; eager calls then copy, graphs do not.
     loss : the gradient ignores the head gradient.
@@ -186,7 +189,9 @@ def register(
         op.outputs = outputs if callable(outputs) else tuple(outputs)
         op.visible, op.loss, op.view, op.nograd, op.shaped = visible, loss, view, nograd, shaped
         op.aux, op.mutates = tuple(aux), mutates if callable(mutates) else tuple(mutates)
-        op.shape_only = frozenset(op.schema.inputs.index(i) for i in shape_only)
+        op.shape_only = frozenset(op.schema.inputs.index(i) for i in shape_only if i != op.schema.variadic)
+        if op.schema.variadic in shape_only:
+            op.shape_only = range(len(op.schema.inputs), sys.maxsize)
         op.uniform, op.namespace = uniform, namespace
         if composite:
             op.composite = fn
@@ -202,6 +207,7 @@ def enter_op(op: Op) -> Op:
     single = not callable(op.outputs) and len(op.outputs) == 1
     op.plain = single and not (op.view or op.mutates or op.schema.wants)
     several = len(op.schema.inputs) > 1 or op.schema.variadic is not None
+    op.several = callable(op.visible) or (op.visible or len(op.outputs) if not callable(op.outputs) else 2) != 1
     op.strict = 0 if not several or not op.uniform else 2 if op.expr is not None and not op.broadcast else 1
     for name in (op.name, *op.aliases):
         if name in OPS:

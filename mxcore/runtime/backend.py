@@ -28,6 +28,8 @@ XP: tuple[str, ...] = (
     *XP_ELEMENTWISE,
     # creation
     "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray",
+    # a number in the form that meets arrays of a type fastest: scalar(value, dtype)
+    "scalar",
     # type and memory
     "astype", "copy", "copyto", "ascontiguousarray",
     # shape

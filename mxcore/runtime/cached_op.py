@@ -75,7 +75,7 @@ class CachedOp:
             outs = [wrap(cls, r, dev) for r in results]
         if kept is not None:
             shapes = [Shaped(r.shape, r.dtype) for r in results]
-            node = Node(self.op, EMPTY, tuple([a._entry for a in args]), "", None, ([*raws, kept, program], shapes, dev))
+            node = Node(self.op, EMPTY, tuple([a._entry for a in args]), "", None, ([*raws, kept, program], shapes, dev, mask))
             for j, o in enumerate(outs):
                 o._entry = (node, j)
         return outs[0] if len(outs) == 1 else outs

@@ -14,7 +14,9 @@ from ..registry.op import Op
 from ..registry.schema import Attrs
 from .explain import explain
 
-__all__ = ["HOOKS", "STATE", "apply_raw", "create", "invoke", "record_call", "wrap"]
+__all__ = ["HOOKS", "STATE", "apply_raw", "create", "generator", "invoke", "invoke_pair", "record_call", "run_kernel", "wrap"]
+
+_new = object.__new__
 
 
 class _State(threading.local):
@@ -82,8 +84,7 @@ def invoke(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any = None) -> Any:
         raise explain(op, arrays, attrs, error) from error
     if type(r) is not dev.array_type:
         r = dev.backend.asarray(r)
-    cls = type(first)
-    new = cls.__new__(cls)
+    new = _new(type(first))
     new._data = r
     new._dev = dev
     new._entry = None
@@ -92,6 +93,26 @@ def invoke(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any = None) -> Any:
             if a is not None and a._entry is not None:
                 record_call(op, attrs, arrays, (r,), (new,))
                 break
+    return new
+
+
+def invoke_pair(op: Op, lhs: Any, rhs: Any, attrs: Attrs) -> Any:
+    """``invoke`` for the arithmetic operators of Python: a plain, broadcasting operator on two arrays."""
+    dev, a, b = lhs._dev, lhs._data, rhs._data
+    if rhs._dev is not dev or a.dtype is not b.dtype or HOOKS:
+        return invoke(op, (lhs, rhs), attrs)
+    try:
+        r = (op.kernels.get(dev.name) or resolve(op, dev.name))(dev.xp, a, b)
+    except Exception as error:
+        raise explain(op, (lhs, rhs), attrs, error) from error
+    if type(r) is not dev.array_type:
+        r = dev.backend.asarray(r)
+    new = _new(type(lhs))
+    new._data = r
+    new._dev = dev
+    new._entry = None
+    if STATE.recording and (lhs._entry is not None or rhs._entry is not None):
+        record_call(op, attrs, (lhs, rhs), (r,), (new,))
     return new
 
 
@@ -220,16 +241,21 @@ def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[A
     if op.nograd:
         return
     entries = tuple([None if a is None else a._entry for a in arrays])
-    modes_in, modes_out = saves(op, attrs, len(arrays), tuple([e is not None for e in entries]))
-    kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype)
-               for a, m in zip(arrays, modes_in, strict=True)]
-    kept_out = [None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
-                for r, m in zip(results, modes_out, strict=False)]
-    node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev))
-    j = 0
-    for o in outs:
-        o._entry = (node, j)
-        j += 1
+    mask = tuple([e is not None for e in entries])
+    plan = attrs.saves.get(mask) or saves(op, attrs, mask)
+    kept_in, kept_out = plan[2:]
+    if kept_in is None:
+        kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype)
+                   for a, m in zip(arrays, plan[0], strict=True)]
+    if kept_out is None:
+        kept_out = [None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
+                    for r, m in zip(results, plan[1], strict=False)]
+    node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev, mask))
+    if len(outs) == 1:
+        outs[0]._entry = (node, 0)
+    else:
+        for j, o in enumerate(outs):
+            o._entry = (node, j)
 
 
 def apply_raw(backend: Any) -> Callable:
