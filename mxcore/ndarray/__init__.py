@@ -3,7 +3,7 @@
 import sys
 from types import ModuleType
 
-from . import namespace
+from . import contrib_updates, namespace
 from .creation import (
     arange, array, concatenate, empty, eye, from_dlpack, from_numpy, full, linspace, moveaxis, onehot_encode, ones,
     split_v2, to_dlpack_for_read, to_dlpack_for_write, waitall, zeros,
@@ -23,4 +23,5 @@ def _space(name: str) -> ModuleType:
 
 
 contrib, linalg, image, _internal, op = map(_space, ("contrib", "linalg", "image", "_internal", "op"))
+vars(contrib).update({name: getattr(contrib_updates, name) for name in contrib_updates.__all__})
 namespace.populate(sys.modules[__name__])

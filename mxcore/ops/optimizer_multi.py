@@ -1,0 +1,295 @@
+"""Optimizer updates of many arrays in one call, and what goes with them: sums of squares, tests for finite values.
+
+The inputs of all arrays stand in one list, those of the first array first: ``weight0, grad0, mom0, weight1, ...``
+Outputs are the new weights; states are written back.
+"""
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..registry import Floats, Shape, register, rules
+from .optimizer_update import adamw, lamb_direction, lamb_ratio, sgd, sgd_mom
+
+_FLOAT32 = np.dtype("float32")
+
+
+def _grouped(data, size, extra=0):
+    """The inputs as one tuple of ``size`` for each weight; ``extra`` inputs at the end belong to all."""
+    count, rest = divmod(len(data) - extra, size)
+    if rest or count < 1:
+        raise ArgumentError(f"the inputs are {size} arrays for each weight"
+                            f"{f' and {extra} for all' if extra else ''}, not {len(data)} in all")
+    return [data[i * size:(i + 1) * size] for i in range(count)]
+
+
+def _each(values, count, what):
+    if len(values) != count:
+        raise ArgumentError(f"{what} has {len(values)} numbers for {count} weights")
+    return values
+
+
+def _multi(name, size, states, extra=0):
+    """``@register`` for an update of many: ``size`` inputs a weight, of which ``states`` are written back."""
+
+    def mutated(attrs, count):
+        return tuple(i * size + place for i in range((count - extra) // size) for place in states)
+
+    def shapes(attrs, ins):
+        groups = _grouped(ins, size, extra)
+        full = [rules.same(attrs, list(group))[0] for group in groups]
+        return [shape for group in full for shape in group] + list(ins[len(ins) - extra:]), [g[0] for g in full]
+
+    def types(attrs, ins, outputs=1):
+        return ins, [group[0] for group in _grouped(ins, size, extra)]
+
+    def outputs(attrs, count):
+        return tuple(f"output{i}" for i in range(max(1, (count - extra) // size)))
+
+    return register(name, infer=shapes, types=types, uniform=False, outputs=outputs, mutates=mutated, nograd=True)
+
+
+def _rounded(xp, groups, results):
+    """Outputs, then states, of mixed-precision updates, whose results are ``(weight32, *other states)``."""
+    weights = tuple(xp.astype(result[0], group[0].dtype) for group, result in zip(groups, results))
+    return (*weights, *(state for result in results for state in (*result[1:], result[0])))
+
+
+def _plain(results):
+    """Outputs, then states, of updates whose results are ``(weight, *states)``."""
+    return (*(result[0] for result in results), *(state for result in results for state in result[1:]))
+
+
+# ---------------------------------------------------------------- stochastic gradient descent
+@_multi("multi_sgd_update", 2, ())
+def multi_sgd_update(xp, *data, lrs: Floats, wds: Floats, rescale_grad: float = 1.0, clip_gradient: float = -1.0,
+                     num_weights: int = 1):
+    """``sgd_update`` of each of ``weight0, grad0, weight1, grad1, ...``
+
+    >>> w = nd.array([1.]), nd.array([1.])
+    >>> new = nd.multi_sgd_update(w[0], nd.ones(1), w[1], nd.ones(1), out=w, lrs=(0.5, 0.25), wds=(0, 0), num_weights=2)
+    >>> [x.asscalar() for x in w]
+    [0.5, 0.75]
+    """
+    groups = _grouped(data, 2)
+    lrs, wds = _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds")
+    return _plain([(sgd(xp, *g, lr, wd, rescale_grad, clip_gradient),) for g, lr, wd in zip(groups, lrs, wds)])
+
+
+@_multi("multi_sgd_mom_update", 3, (2,))
+def multi_sgd_mom_update(xp, *data, lrs: Floats, wds: Floats, momentum: float = 0.0, rescale_grad: float = 1.0,
+                         clip_gradient: float = -1.0, num_weights: int = 1):
+    """``sgd_mom_update`` of each of ``weight0, grad0, mom0, weight1, ...``"""
+    groups = _grouped(data, 3)
+    lrs, wds = _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds")
+    return _plain([sgd_mom(xp, *g, lr, momentum, wd, rescale_grad, clip_gradient)
+                   for g, lr, wd in zip(groups, lrs, wds)])
+
+
+def _mp_sgd(xp, groups, lrs, wds, rescale_grad, clip_gradient):
+    return _rounded(xp, groups, [(sgd(xp, w32, xp.astype(grad, _FLOAT32), lr, wd, rescale_grad, clip_gradient),)
+                                 for (_, grad, w32), lr, wd in zip(groups, lrs, wds)])
+
+
+def _mp_sgd_mom(xp, groups, lrs, wds, momentum, rescale_grad, clip_gradient):
+    return _rounded(xp, groups, [sgd_mom(xp, w32, xp.astype(grad, _FLOAT32), mom, lr, momentum, wd, rescale_grad,
+                                         clip_gradient)
+                                 for (_, grad, mom, w32), lr, wd in zip(groups, lrs, wds)])
+
+
+@_multi("multi_mp_sgd_update", 3, (2,))
+def multi_mp_sgd_update(xp, *data, lrs: Floats, wds: Floats, rescale_grad: float = 1.0, clip_gradient: float = -1.0,
+                        num_weights: int = 1):
+    """``mp_sgd_update`` of each of ``weight0, grad0, weight32_0, weight1, ...``"""
+    groups = _grouped(data, 3)
+    return _mp_sgd(xp, groups, _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds"), rescale_grad,
+                   clip_gradient)
+
+
+@_multi("multi_mp_sgd_mom_update", 4, (2, 3))
+def multi_mp_sgd_mom_update(xp, *data, lrs: Floats, wds: Floats, momentum: float = 0.0, rescale_grad: float = 1.0,
+                            clip_gradient: float = -1.0, num_weights: int = 1):
+    """``mp_sgd_mom_update`` of each of ``weight0, grad0, mom0, weight32_0, weight1, ...``"""
+    groups = _grouped(data, 4)
+    return _mp_sgd_mom(xp, groups, _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds"), momentum,
+                       rescale_grad, clip_gradient)
+
+
+# ---------------------------------------------------------------- with learning rates on the device
+def _numbers(xp, array, groups, what):
+    """Element ``i`` of an array of numbers, in the type and with the axes of weight ``i``."""
+    if array.shape != (len(groups),):
+        raise ArgumentError(f"{what} has shape {array.shape} for {len(groups)} weights")
+    return [xp.astype(xp.reshape(array[i:i + 1], (1,) * max(1, group[0].ndim)), group[-1].dtype)
+            for i, group in enumerate(groups)]
+
+
+def _preloaded(xp, data, size):
+    groups = _grouped(data, size, extra=2)
+    return groups, _numbers(xp, data[-2], groups, "lrs"), _numbers(xp, data[-1], groups, "wds")
+
+
+@_multi("preloaded_multi_sgd_update", 2, (), extra=2)
+def preloaded_multi_sgd_update(xp, *data, rescale_grad: float = 1.0, clip_gradient: float = -1.0, num_weights: int = 1):
+    """``multi_sgd_update`` whose learning rates and decays are arrays, the last two inputs."""
+    groups, lrs, wds = _preloaded(xp, data, 2)
+    return _plain([(sgd(xp, *g, lr, wd, rescale_grad, clip_gradient),) for g, lr, wd in zip(groups, lrs, wds)])
+
+
+@_multi("preloaded_multi_sgd_mom_update", 3, (2,), extra=2)
+def preloaded_multi_sgd_mom_update(xp, *data, momentum: float = 0.0, rescale_grad: float = 1.0,
+                                   clip_gradient: float = -1.0, num_weights: int = 1):
+    """``multi_sgd_mom_update`` whose learning rates and decays are arrays, the last two inputs."""
+    groups, lrs, wds = _preloaded(xp, data, 3)
+    return _plain([sgd_mom(xp, *g, lr, momentum, wd, rescale_grad, clip_gradient)
+                   for g, lr, wd in zip(groups, lrs, wds)])
+
+
+@_multi("preloaded_multi_mp_sgd_update", 3, (2,), extra=2)
+def preloaded_multi_mp_sgd_update(xp, *data, rescale_grad: float = 1.0, clip_gradient: float = -1.0,
+                                  num_weights: int = 1):
+    """``multi_mp_sgd_update`` whose learning rates and decays are arrays, the last two inputs."""
+    groups, lrs, wds = _preloaded(xp, data, 3)
+    return _mp_sgd(xp, groups, lrs, wds, rescale_grad, clip_gradient)
+
+
+@_multi("preloaded_multi_mp_sgd_mom_update", 4, (2, 3), extra=2)
+def preloaded_multi_mp_sgd_mom_update(xp, *data, momentum: float = 0.0, rescale_grad: float = 1.0,
+                                      clip_gradient: float = -1.0, num_weights: int = 1):
+    """``multi_mp_sgd_mom_update`` whose learning rates and decays are arrays, the last two inputs."""
+    groups, lrs, wds = _preloaded(xp, data, 4)
+    return _mp_sgd_mom(xp, groups, lrs, wds, momentum, rescale_grad, clip_gradient)
+
+
+@register("multi_lars", infer=rules.same, nograd=True)
+def multi_lars(xp, lrs, weights_sum_sq, grads_sum_sq, wds, *, eta: float, eps: float, rescale_grad: float = 1.0):
+    """Layer-wise learning rates (You, Gitman & Ginsburg, *Large Batch Training of Convolutional Networks*, 2017).
+
+    ``lr * eta * |w| / (|g| * rescale_grad + wd * |w| + eps)``, and ``lr`` where a norm is 0; the inputs are arrays with
+    one number for each layer.
+    """
+    weights, grads = xp.sqrt(weights_sum_sq), xp.sqrt(grads_sum_sq) * rescale_grad
+    usable = xp.logical_and(xp.greater(weights, 0), xp.greater(grads, 0))
+    below = xp.where(usable, grads + wds * weights + eps, weights * 0 + 1)
+    return xp.astype(xp.where(usable, lrs * eta * weights / below, lrs), lrs.dtype)
+
+
+# ---------------------------------------------------------------- Adam's family
+def _adamw_each(xp, data, size, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient):
+    groups = _grouped(data, size, extra=1)
+    each = zip(groups, *(_each(v, len(groups), name) for v, name in ((lrs, "lrs"), (wds, "wds"), (etas, "etas"))))
+    results = []
+    for g, lr, wd, eta in each:
+        weight = g[4] if size == 5 else g[0]
+        new, (_, mean, var) = adamw(xp, weight, xp.astype(g[1], weight.dtype), g[2], g[3], data[-1], lr, beta1, beta2,
+                                    epsilon, wd, eta, clip_gradient)
+        results.append((new, mean, var))
+    return groups, results
+
+
+@_multi("_multi_adamw_update", 4, (2, 3), extra=1)
+def multi_adamw_update(xp, *data, lrs: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+                       wds: Floats, etas: Floats, clip_gradient: float = -1.0, num_weights: int = 1):
+    """``_adamw_update`` of each of ``weight0, grad0, mean0, var0, weight1, ...``; ``rescale_grad`` comes last."""
+    _, results = _adamw_each(xp, data, 4, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient)
+    return _plain(results)
+
+
+@_multi("_multi_mp_adamw_update", 5, (2, 3, 4), extra=1)
+def multi_mp_adamw_update(xp, *data, lrs: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
+                          wds: Floats, etas: Floats, clip_gradient: float = -1.0, num_weights: int = 1):
+    """``_mp_adamw_update`` of each of ``weight0, grad0, mean0, var0, weight32_0, ...``; ``rescale_grad`` comes last."""
+    groups, results = _adamw_each(xp, data, 5, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient)
+    return _rounded(xp, groups, results)
+
+
+def _norm(xp, x):
+    return xp.sqrt(xp.reshape(xp.sum(x * x), (1,) * max(1, x.ndim)))
+
+
+def _lamb_each(xp, groups, learning_rates, beta1, beta2, epsilon, wds, rescale_grad, lower_bound, upper_bound,
+               clip_gradient, bias_correction, step_count):
+    results = []
+    for group, lr, wd, t in zip(groups, _each(learning_rates, len(groups), "learning_rates"),
+                                _each(wds, len(groups), "wds"), _each(step_count, len(groups), "step_count")):
+        weight = group[4] if len(group) == 5 else group[0]
+        grad = xp.astype(group[1], weight.dtype)
+        step, mean, var = lamb_direction(xp, weight, grad, group[2], group[3], beta1, beta2, epsilon, t,
+                                         bias_correction, wd, rescale_grad, clip_gradient)
+        r1, r2 = (_norm(xp, x) for x in (xp.astype(group[0], weight.dtype), step))
+        results.append((weight - lr * lamb_ratio(xp, r1, r2, lower_bound, upper_bound) * step, mean, var))
+    return results
+
+
+@_multi("_multi_lamb_update", 4, (2, 3))
+def multi_lamb_update(xp, *data, learning_rates: Floats, beta1: float = 0.9, beta2: float = 0.999,
+                      epsilon: float = 1e-6, wds: Floats, rescale_grad: float = 1.0, lower_bound: float = -1.0,
+                      upper_bound: float = -1.0, clip_gradient: float = -1.0, bias_correction: bool = True,
+                      step_count: Shape, num_tensors: int = 1):
+    """Both phases of LAMB for each of ``weight0, grad0, mean0, var0, weight1, ...``"""
+    return _plain(_lamb_each(xp, _grouped(data, 4), learning_rates, beta1, beta2, epsilon, wds, rescale_grad,
+                             lower_bound, upper_bound, clip_gradient, bias_correction, step_count))
+
+
+@_multi("_multi_mp_lamb_update", 5, (2, 3, 4))
+def multi_mp_lamb_update(xp, *data, learning_rates: Floats, beta1: float = 0.9, beta2: float = 0.999,
+                         epsilon: float = 1e-6, wds: Floats, rescale_grad: float = 1.0, lower_bound: float = -1.0,
+                         upper_bound: float = -1.0, clip_gradient: float = -1.0, bias_correction: bool = True,
+                         step_count: Shape, num_tensors: int = 1):
+    """Both phases of LAMB for each of ``weight0, grad0, mean0, var0, weight32_0, weight1, ...``"""
+    groups = _grouped(data, 5)
+    return _rounded(xp, groups, _lamb_each(xp, groups, learning_rates, beta1, beta2, epsilon, wds, rescale_grad,
+                                           lower_bound, upper_bound, clip_gradient, bias_correction, step_count))
+
+
+# ---------------------------------------------------------------- many arrays at once
+def _one_number(attrs, ins, outputs=1):
+    return ins, [_FLOAT32]
+
+
+@register("multi_sum_sq", infer=lambda a, ins: (ins, [(len(ins),)]), types=_one_number, uniform=False, nograd=True)
+def multi_sum_sq(xp, *data, num_arrays: int):
+    """The sum of squares of each array, as one float32 array.
+
+    >>> nd.multi_sum_sq(nd.array([3, 4]), nd.array([1, 1, 1]), num_arrays=2).asnumpy()
+    array([25.,  3.], dtype=float32)
+    """
+    values = [xp.astype(x, _FLOAT32) for x in data]
+    return xp.concatenate([xp.reshape(xp.sum(v * v), (1,)) for v in values], axis=0)
+
+
+def _finite(xp, data):
+    result = None
+    for array in data:
+        this = xp.reshape(xp.all(xp.isfinite(array)), (1,))
+        result = this if result is None else xp.logical_and(result, this)
+    return xp.astype(result, _FLOAT32)
+
+
+@register("all_finite", infer=rules.scalar_output, types=_one_number, nograd=True)
+def all_finite(xp, data, *, init_output: bool = True):
+    """1 if all values are finite, else 0.
+
+    >>> nd.all_finite(nd.array([1, np.inf])).asscalar()
+    0.0
+    """
+    return _finite(xp, [data])
+
+
+@register("multi_all_finite", infer=rules.scalar_output, types=_one_number, uniform=False, nograd=True)
+def multi_all_finite(xp, *data, num_arrays: int = 1, init_output: bool = True):
+    """1 if all values of all arrays are finite, else 0."""
+    return _finite(xp, data)
+
+
+@register("reset_arrays", infer=lambda a, ins: (ins, []), types=lambda a, ins, outputs=0: (ins, []), uniform=False,
+          outputs=lambda attrs, count: (), mutates=lambda attrs, count: tuple(range(count)), nograd=True)
+def reset_arrays(xp, *data, num_arrays: int):
+    """Set all arrays to zero, in place; there is no output.
+
+    >>> x = nd.ones(2)
+    >>> nd.reset_arrays(x, num_arrays=1)
+    []
+    >>> x.asnumpy()
+    array([0., 0.], dtype=float32)
+    """
+    return tuple(xp.zeros(x.shape, x.dtype) for x in data)
