@@ -38,8 +38,8 @@ def to_json(heads: Sequence[Entry]) -> str:
         entry: dict[str, Any] = {"op": "null" if n.op is None else n.op.name, "name": n.name}
         if attrs:
             entry["attrs"] = {k: attr_text(attrs[k]) for k in sorted(attrs)}
-        names = n.op.schema.inputs if n.op is not None else ()
-        entry["inputs"] = [[ids[e[0]], e[1], int(i < len(names) and names[i] in n.op.aux)]  # type: ignore[union-attr]
+        states = n.op.aux_positions(n.attrs, len(n.inputs)) if n.op is not None else ()
+        entry["inputs"] = [[ids[e[0]], e[1], int(i in states)]
                            for i, e in enumerate(n.inputs) if e is not None]
         nodes.append(entry)
         count = 1 if n.op is None else len(n.op.output_names(n.attrs, len(n.inputs)))
@@ -89,7 +89,7 @@ def _node(spec: dict[str, Any], made: list[Node]) -> Node:
     op = get_op(spec["op"])
     given, text = {}, {}
     for k, v in merged.items():
-        if k in op.schema.attrs or k == op.schema.count or (k == "ctx" and not op.schema.inputs):
+        if k in op.schema.attrs or op.name == "Custom" or k == op.schema.count or (k == "ctx" and not op.schema.inputs):
             given[k] = v
         else:
             text[_upgraded(k)] = v
@@ -100,7 +100,7 @@ def _node(spec: dict[str, Any], made: list[Node]) -> Node:
             raise IndexError(f"input {e} refers to a node that does not come before this one")
         entries.append((made[index], int(e[1])))
     attrs = op.parse(given)
-    if op.aux:
+    if op.aux and not op.schema.variadic:
         names = op.input_names(attrs)
         for missing in names[len(entries):]:  # files before 0.9 leave auxiliary states out
             if missing in op.aux:

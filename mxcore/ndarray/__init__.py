@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+from .. import operator as _operator  # the operator Custom
 from . import contrib_updates, namespace
 from .creation import (
     arange, array, concatenate, empty, eye, from_dlpack, from_numpy, full, linspace, moveaxis, onehot_encode, ones,
@@ -25,3 +26,8 @@ def _space(name: str) -> ModuleType:
 contrib, linalg, image, _internal, op = map(_space, ("contrib", "linalg", "image", "_internal", "op"))
 vars(contrib).update({name: getattr(contrib_updates, name) for name in contrib_updates.__all__})
 namespace.populate(sys.modules[__name__])
+
+
+def __getattr__(name: str):
+    """Operators that were registered after this module was made."""
+    return namespace.late(sys.modules[__name__], name, namespace.function_of)

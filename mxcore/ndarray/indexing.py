@@ -31,7 +31,7 @@ def getitem(x: NDArray, key: Any) -> NDArray:
         if index._data.dtype.kind != "b" and not isinstance(key, tuple):
             take = OPS["take"]  # one array of indices: rows, clipped to the range
             return take(x, index, axis=0, mode="clip")
-    attrs = Attrs({"key": plain})
+    attrs = _attrs(plain)
     dev = x._dev
     try:
         if arrays:
@@ -52,13 +52,23 @@ def getitem(x: NDArray, key: Any) -> NDArray:
         raw = dev.xp.reshape(raw, (1,))
         if not arrays and STATE.recording and x._entry is not None:
             plain = (*plain[:-1], slice(plain[-1], plain[-1] + 1 or None))
-            attrs = Attrs({"key": plain})
+            attrs = _attrs(plain)
         elif arrays:
-            attrs = Attrs({"key": (*plain, None)})
+            attrs = _attrs((*plain, None))
     new = wrap(type(x), raw, dev)
     if STATE.recording and x._entry is not None:
         record_call(_GET, attrs, (x, *arrays), (raw,), (new,))
     return new
+
+
+_PLANS: dict[Any, Any] = {}
+
+
+def _attrs(key: tuple) -> Attrs:
+    """Attributes of one indexing; what the tape keeps does not depend on the key."""
+    attrs = Attrs({"key": key})
+    attrs.saves = _PLANS
+    return attrs
 
 
 def _zero_dim(x: NDArray) -> bool:

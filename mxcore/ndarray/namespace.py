@@ -14,7 +14,7 @@ from ..runtime.device import device_of
 from ..runtime.invoke import create, invoke
 from .ndarray import NDArray
 
-__all__ = ["METHODS", "fill", "function_of", "populate"]
+__all__ = ["METHODS", "fill", "function_of", "late", "populate"]
 
 
 def _is_array(v: Any) -> bool:
@@ -94,6 +94,15 @@ def fill(root: ModuleType, make: Callable[[Op, str, str], Callable], spaces: dic
         table = spaces[space]
         if short not in table:
             table[short] = make(op, short, root.__name__ + (f".{space}" if space else ""))
+
+
+def late(root: ModuleType, name: str, make: Callable) -> Callable:
+    """The function of an operator that was registered after ``root`` was filled."""
+    op = OPS.get(name)
+    if op is None or op.hidden or target_of(op, name) != ("", name):
+        raise AttributeError(f"module {root.__name__!r} has no attribute {name!r}")
+    function = vars(root)[name] = make(op, name, root.__name__)
+    return function
 
 
 #: operators that arrays have as methods: ``x.sum(axis=0)`` is ``nd.sum(x, axis=0)``

@@ -1,19 +1,9 @@
 """Operators that the machinery itself is made of: identity, zeros, gradient sums, indexing, broadcasting back."""
 
 from math import prod
-from typing import Any
 
 from ..registry import register, rules
 from ..registry.schema import Attrs
-
-_READ_ANY = (lambda v: v, "object")
-
-
-def _opaque(op: Any, *names: str) -> None:
-    """Attributes that are Python objects: never in JSON, only between a front-end and its own hidden operators."""
-    for name in names:
-        a = op.schema.attrs[name]
-        a.read, a.type_text, a.optional = _READ_ANY[0], _READ_ANY[1], False
 
 
 @register("_copy", aliases=("identity",), infer=rules.same, view=True)
@@ -98,6 +88,11 @@ def _(n, g):
     return None
 
 
+def constant(n, *heads):
+    """The gradient rule of what is constant almost everywhere: nothing flows back, and a backward pass is no error."""
+    return [None] * len(n.inputs)
+
+
 # ---------------------------------------------------------------- broadcasting and back
 @register("_unbroadcast", infer=rules.like_second, shape_only=("like",), uniform=False, types=rules.first_type)
 def unbroadcast(xp, data, like):
@@ -167,7 +162,7 @@ def _getitem_shapes(attrs: Attrs, ins: list) -> tuple[list, list]:
 
 
 @register("_getitem", infer=_getitem_shapes, types=rules.first_type, uniform=False, view=True)
-def getitem(xp, data, *indices, key: str):
+def getitem(xp, data, *indices, key: object):
     """``data[key]`` with NumPy's meaning; places of arrays in the key are marked by ``Slot``."""
     return xp.getitem(data, fill(key, indices))
 
@@ -178,7 +173,7 @@ def _(n, g):
 
 
 @register("_index_add", infer=lambda a, s: (s, [s[1]]), types=rules.first_type, uniform=False, shape_only=("like",))
-def index_add(xp, data, like, *indices, key: str):
+def index_add(xp, data, like, *indices, key: object):
     """Zeros of the shape of ``like`` with ``data`` added at ``key``."""
     out = xp.zeros(like.shape, data.dtype)
     if indices:
@@ -193,6 +188,4 @@ def _(n, g):
     return [getitem(g, *n.inputs[2:], key=n.attrs.key)] + [None] * (len(n.inputs) - 1)
 
 
-_opaque(getitem, "key")
-_opaque(index_add, "key")
-__all__ = ["Slot", "fill"]
+__all__ = ["Slot", "constant", "fill"]

@@ -39,6 +39,14 @@ def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable
         data = kwargs.pop(schema.variadic, None)
         if isinstance(data, (list, tuple)):
             arrays += list(data)
+        if op.inputs_of is not None and named:  # inputs that have names of their own
+            order = op.input_names(op.parse(kwargs), len(arrays))
+            by_name = dict(zip(named, arrays[len(arrays) - len(named):], strict=True))
+            unknown = [n for n in named if n not in order]
+            if unknown:
+                raise ArgumentError(f"{op.name}: unknown inputs {unknown}; inputs are {order}")
+            placed = arrays[: len(arrays) - len(named)]
+            arrays = placed + [by_name.get(n) for n in order[len(placed):]]
         return arrays, kwargs, out, name
     inputs, attrs = schema.inputs, list(schema.attrs)
     arrays = [None] * len(inputs)

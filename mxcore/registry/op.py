@@ -53,7 +53,7 @@ class Op:
         self.outputs: tuple[str, ...] | Callable = ("output",)
         self.visible: int | Callable | None = None
         self.inputs_of: Callable | None = None
-        self.aux: tuple[str, ...] = ()
+        self.aux: tuple[str, ...] | Callable = ()  # names, or f(attrs) -> names
         self.mutates: tuple[str, ...] | Callable = ()
         self.shape_only: Container[int] = frozenset()
         self.uniform = True
@@ -97,6 +97,14 @@ class Op:
         if self.inputs_of is not None:
             return self.inputs_of(attrs)
         return tuple(n for n in self.schema.inputs if n not in self.schema.optional)
+
+    def aux_positions(self, attrs: Attrs, count: int) -> tuple[int, ...]:
+        """Which of ``count`` inputs are auxiliary states."""
+        if not self.aux:
+            return ()
+        states = self.aux(attrs) if callable(self.aux) else self.aux
+        names = self.input_names(attrs, count) if self.schema.variadic else self.schema.inputs
+        return tuple(i for i, n in enumerate(names[:count]) if n in states)
 
     def output_names(self, attrs: Attrs, count: int = 0) -> tuple[str, ...]:
         """Names of all outputs, hidden ones last; ``count`` is the number of inputs."""

@@ -145,6 +145,7 @@ _READERS: dict[Any, tuple[Callable[[Any], Any], str]] = {
     int: (_int, "int"), float: (_float, "float"), bool: (_bool, "boolean"), str: (_str, "string"),
     Shape: (_shape, "Shape(tuple)"), Slots: (_slots, "Shape(tuple, None allowed)"),
     Floats: (_floats, "tuple of float"), DType: (dtype_of, "dtype"), Scalar: (_scalar, "number"),
+    object: (lambda v: v, "object"),  # between a front-end and its hidden operators only, never in files
 }
 
 
@@ -228,10 +229,10 @@ class Schema:
         Which of the reserved words (``is_train``, ``rng``) the kernel asks for.
     """
 
-    __slots__ = ("attrs", "cache", "count", "defaults", "inputs", "optional", "variadic", "wants")
+    __slots__ = ("attrs", "cache", "cacheable", "count", "defaults", "inputs", "optional", "variadic", "wants")
 
     def __init__(self, fn: Callable, skip: int, count: str = "num_args") -> None:
-        parameters = list(inspect.signature(fn).parameters.values())[skip:]
+        parameters = list(inspect.signature(fn, eval_str=True).parameters.values())[skip:]
         arrays = [p for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]
         variadic = [p.name for p in parameters if p.kind == p.VAR_POSITIONAL]
         keyword = [p for p in parameters if p.kind == p.KEYWORD_ONLY]
@@ -243,6 +244,7 @@ class Schema:
         self.attrs = {p.name: Attribute(p.name, p.annotation, p.default) for p in keyword if p.name not in RESERVED}
         self.defaults = Attrs({a.name: a.default for a in self.attrs.values() if not a.required})
         self.cache: dict[Any, Attrs] = {}
+        self.cacheable = all(a.type_text != "object" for a in self.attrs.values())
 
     def parse(self, op_name: str, given: dict[str, Any]) -> Attrs:
         """Complete, typed attributes from what a caller gave.
@@ -255,6 +257,8 @@ class Schema:
         if not given and len(self.defaults) == len(self.attrs):
             return self.defaults
         key: Any
+        if not self.cacheable:
+            return self._parse(op_name, given)
         try:
             key = tuple([(k, v, type(v)) for k, v in given.items()])
             found = self.cache.get(key)

@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+from ..ndarray.namespace import late as _late
 from . import namespace
 from .creation import arange, eye, full, linspace, ones, zeros
 from .operators import FUNCTIONS as _FUNCTIONS
@@ -21,3 +22,8 @@ contrib, linalg, image, _internal, op = map(_space, ("contrib", "linalg", "image
 globals().update(_FUNCTIONS)
 namespace.populate(sys.modules[__name__])
 fromjson = load_json
+
+
+def __getattr__(name: str):
+    """Operators that were registered after this module was made."""
+    return _late(sys.modules[__name__], name, namespace.function_of)

@@ -59,8 +59,9 @@ class Symbol:
         found = set()
         for n in order:
             if n.op is not None and n.op.aux:
-                for i, e in enumerate(n.inputs):
-                    if e is not None and i < len(n.op.schema.inputs) and n.op.schema.inputs[i] in n.op.aux:
+                for i in n.op.aux_positions(n.attrs, len(n.inputs)):
+                    e = n.inputs[i]
+                    if e is not None:
                         found.add(e[0])
         return found
 
@@ -342,9 +343,9 @@ def compose(op: Op, arrays: Sequence[Symbol | None], attrs: Attrs, name: str | N
     name = names.current().get(name, (hint or op.name).lower())
     text = attribute.current().get(attr)
     entries: list[Any] = [None if a is None else a._single() for a in arrays]
-    if not op.schema.variadic:
-        wanted = op.input_names(attrs)
-        for i, n in enumerate(op.schema.inputs):
+    if not op.schema.variadic or op.inputs_of is not None:
+        wanted = op.input_names(attrs, len(entries))
+        for i, n in enumerate(op.schema.inputs if not op.schema.variadic else wanted):
             if i >= len(entries):
                 entries.append(None)
             if entries[i] is None and n in wanted:
