@@ -43,7 +43,7 @@ class Compiled:
         names = self._op.names
         self._gaps = [(i, places[name]) for i, name in enumerate(names) if name in places]
         self._params = [(i, params[name]) for i, name in enumerate(names) if name not in places]
-        self._warn_unused(set(names), [var.name for var in inputs], params)
+        self._warn_unused(set(names), [str(var.name) for var in inputs], params)
         self._filled: dict[Any, list[Any]] = {}
         self._epoch = -1
 
@@ -52,23 +52,27 @@ class Compiled:
         for i, name in enumerate(inputs):
             if name not in used:
                 warnings.warn(f"The {i}-th input to HybridBlock is not used by any computation. Is this intended?",
-                              UserWarning, stacklevel=7)
+                              UserWarning, stacklevel=6)
         unused = [name for name in params if name not in used]
         if unused:
             warnings.warn(f"Parameter {', '.join(unused)} is not used by any computation. Is this intended?",
-                          UserWarning, stacklevel=7)
+                          UserWarning, stacklevel=6)
 
     def __call__(self, args: tuple) -> Any:
         """The outputs for the inputs, in the nesting that the block returns."""
-        arrays = args
-        if not self._flat or len(args) != self._count or not all(isinstance(a, NDArray) for a in args):
+        arrays: Any = args
+        if not self._flat or len(args) != self._count:
             arrays = self._checked(args)
+        else:
+            for value in args:
+                if not isinstance(value, NDArray):
+                    arrays = self._checked(args)
         if self._epoch != _parameter._EPOCH:
             self._filled.clear()
             self._epoch = _parameter._EPOCH
         device = arrays[0]._dev
         kept = self._filled.get(device)
-        values = (self._fill(device, args) if kept is None else kept).copy()
+        values = (kept or self._fill(device, args)).copy()
         for position, index in self._gaps:
             values[position] = arrays[index]
         out = self._op(*values)
@@ -116,7 +120,8 @@ class _Watched:
                 continue
             if monitor_all and node not in inputs_shown:
                 inputs_shown.add(node)
-                for label, entry in zip(node.op.schema.input_names(node), node.inputs, strict=True):
+                labels = (*node.op.schema.inputs, *(f"input{j}" for j in range(len(node.inputs))))
+                for label, entry in zip(labels, node.inputs, strict=False):
                     self._shown.append((f"{node.name}_{label}", node.op.name, place[entry]))
             self._shown.append((name, node.op.name, i))
 

@@ -207,12 +207,10 @@ class HybridBlock(Block):
             param._finish_deferred_init()
 
     # ------------------------------------------------------------------ computing
-    def _call_cached_op(self, *args: Any) -> Any:
-        compiled = self._cached_op
-        if compiled is None:
-            inputs, out = self._get_graph(*args)
-            compiled = self._cached_op = Compiled(self, inputs, out)
-        return compiled(args)
+    def _compile(self, *args: Any) -> Compiled:
+        inputs, out = self._get_graph(*args)
+        self._cached_op = Compiled(self, inputs, out)
+        return self._cached_op
 
     def forward(self, x: Any, *args: Any) -> Any:
         """Compute: on arrays imperatively or by the compiled graph, on symbols by composing; calls hybrid_forward.
@@ -226,7 +224,7 @@ class HybridBlock(Block):
         if device is None:
             return self._traced(x, *args)
         if self._active:
-            return self._call_cached_op(x, *args)
+            return (self._cached_op or self._compile(x, *args))((x, *args))
         if self._eager_epoch != _parameter._EPOCH:
             self._eager_params.clear()
             self._eager_epoch = _parameter._EPOCH

@@ -118,7 +118,7 @@ class SymbolBlock(HybridBlock):
     def forward(self, x: Any, *args: Any) -> Any:
         """Compute on arrays, or compose with symbols."""
         if isinstance(x, NDArray):
-            return self._call_cached_op(x, *args)
+            return (self._cached_op or self._compile(x, *args))((x, *args))
         if not isinstance(x, Symbol):
             raise ParameterError("HybridBlock requires the first argument to forward be either Symbol or NDArray, but "
                                  f"got {type(x)}")
@@ -152,9 +152,6 @@ def _common_prefix(names: list[str]) -> str:
 
 def _normalization_params(graph: Symbol) -> list[str]:
     """Names of the variables that go into batch normalisations."""
-    found = []
-    for node in graph.get_internals():
-        children = node.get_children()
-        if children is not None and node.attr("__op__") in _NORMALIZATIONS:
-            found += [child.name for child in children]
-    return found
+    nodes = dict.fromkeys(node for node, _ in graph.get_internals()._entries)
+    return [entry[0].name for node in nodes if node.op is not None and node.op.name in _NORMALIZATIONS
+            for entry in node.inputs if entry is not None and entry[0].op is None]
