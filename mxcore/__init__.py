@@ -33,7 +33,7 @@ _PLACES = {
 _MODULES = (
     "attribute", "autograd", "base", "callback", "context", "dtype", "errors", "executor", "gluon", "initializer", "io",
     "lr_scheduler", "metric", "model", "name", "ndarray", "operator", "optimizer", "plugins", "random", "runtime",
-    "symbol", "test_utils", "testing", "util", "visualization", "kvstore", "module", "devices", "doctor", "registry",
+    "symbol", "test_utils", "testing", "util", "visualization", "kvstore", "module", "devices", "doctor", "registry", "engine",
 )
 __all__ = ["AttrScope", "Context", "MXNetError", "NDArray", "Symbol", "__version__", "autograd", "cpu", "cpu_pinned",
            "cpu_shared", "current_context", "gluon", "gpu", "init", "initializer", "lr_scheduler", "metric", "model", "nd",
