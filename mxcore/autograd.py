@@ -13,6 +13,7 @@ from .ndarray.ndarray import NDArray
 from .registry.op import OPS, Op
 from .registry.schema import EMPTY
 from .runtime.invoke import STATE, invoke, wrap
+from .runtime.scope import Scope
 
 __all__ = ["Function", "backward", "get_symbol", "grad", "is_recording", "is_training", "mark_variables", "pause",
            "predict_mode", "record", "set_recording", "set_training", "train_mode"]
@@ -41,35 +42,7 @@ def set_training(train_mode: bool) -> bool:
     return previous
 
 
-class _Scope:
-    __slots__ = ("_recording", "_saved", "_training")
-
-    def __init__(self, recording: bool | None, training: bool | None) -> None:
-        self._recording, self._training = recording, training
-        self._saved: list[tuple[bool, bool]] = []
-
-    def __enter__(self) -> None:
-        self._saved.append((STATE.recording, STATE.training))
-        if self._recording is not None:
-            STATE.recording = self._recording
-        if self._training is not None:
-            STATE.training = self._training
-
-    def __exit__(self, *exc: object) -> None:
-        STATE.recording, STATE.training = self._saved.pop()
-
-    def __call__(self, fn: Callable) -> Callable:
-        import functools
-
-        @functools.wraps(fn)
-        def inside(*args: Any, **kwargs: Any) -> Any:
-            with _Scope(self._recording, self._training):
-                return fn(*args, **kwargs)
-
-        return inside
-
-
-def record(train_mode: bool = True) -> _Scope:
+def record(train_mode: bool = True) -> Scope:
     """A scope in which calls on marked arrays, and on what follows from them, are recorded.
 
     >>> x = nd.array([1, 2, 3])
@@ -80,22 +53,22 @@ def record(train_mode: bool = True) -> _Scope:
     >>> x.grad.asnumpy()
     array([2., 4., 6.], dtype=float32)
     """
-    return _Scope(True, train_mode)
+    return Scope(True, train_mode)
 
 
-def pause(train_mode: bool = False) -> _Scope:
+def pause(train_mode: bool = False) -> Scope:
     """A scope in which nothing is recorded."""
-    return _Scope(False, train_mode)
+    return Scope(False, train_mode)
 
 
-def train_mode() -> _Scope:
+def train_mode() -> Scope:
     """A scope of training behaviour; recording stays as it is."""
-    return _Scope(None, True)
+    return Scope(None, True)
 
 
-def predict_mode() -> _Scope:
+def predict_mode() -> Scope:
     """A scope of inference behaviour; recording stays as it is."""
-    return _Scope(None, False)
+    return Scope(None, False)
 
 
 _REQS = {"write": "write", "add": "add", "null": "null", 0: "null", 1: "write", 3: "add"}
@@ -201,7 +174,7 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
     op = call.op
     cls = NDArray if eager is None else eager.cls
     marked = []
-    with _Scope(True, None), _Replay(call.replay):
+    with Scope(True, None), _Replay(call.replay):
         for i, value in enumerate(call.inputs):
             if value is None:
                 marked.append(None)
@@ -296,7 +269,7 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
     """
     heads, grads = _heads(heads, head_grads)
     raws = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data for h, g in zip(heads, grads, strict=True)]
-    with _Scope(False, train_mode):
+    with Scope(False, train_mode):
         found, order = sweep([h._entry for h in heads], raws, _RawWorld(retain_graph))
         for node in order:
             if type(node) is Variable and node.grad is not None and node.req != "null":
@@ -361,7 +334,7 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
     retain = create_graph if retain_graph is None else retain_graph
     cls = type(heads[0])
     wanted = [v._entry for v in variables]
-    with _Scope(create_graph, train_mode):
+    with Scope(create_graph, train_mode):
         if create_graph:
             firsts = [wrap(cls, h._dev.xp.ones(h.shape, h._data.dtype), h._dev) if g is None else g
                       for h, g in zip(heads, grads, strict=True)]
@@ -437,7 +410,7 @@ class Function:
             raise MXNetError("Each Function instance can only be called once. Please create another instance.")
         self._used = True
         recording = STATE.recording
-        with _Scope(False, None):
+        with Scope(False, None):
             outputs = self.forward(*inputs)
         outs = [outputs] if isinstance(outputs, NDArray) else list(outputs)
         if recording and any(i._entry is not None for i in inputs):
@@ -452,7 +425,7 @@ def record_function(rule: Callable, inputs: Sequence[NDArray], outs: Sequence[ND
     def raw_rule(n: Call, *grads: Any) -> list:
         wrapped = not isinstance(grads[0], NDArray)
         arrays = [wrap(cls, g, dev) for g in grads] if wrapped else list(grads)
-        with _Scope(not wrapped and STATE.recording, None):
+        with Scope(not wrapped and STATE.recording, None):
             result = as_list(rule(*arrays))
         if len(result) != len(inputs):
             raise GradientError(f"{name}.backward must return as many gradients as forward has inputs: "

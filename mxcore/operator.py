@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from . import registry
-from .autograd import pause
 from .errors import ArgumentError, GradientError, MXNetError
 from .ndarray.ndarray import NDArray
 from .registry.schema import Attrs, Schema, attr_text
 from .runtime.device import devices
 from .runtime.invoke import wrap
+from .runtime.scope import Scope
 
 __all__ = ["CustomOp", "CustomOpProp", "get_all_registered_operators", "register"]
 
@@ -187,7 +187,7 @@ def custom(xp: Any, *data: Any, op_type: str, call: object, is_train: bool) -> t
     shapes = call.shapes([a.shape for a in arrays])[1]  # type: ignore[attr-defined]
     types = call.types([a._data.dtype for a in arrays])[1]  # type: ignore[attr-defined]
     outs = [wrap(NDArray, xp.zeros(s, t), ins[0]._dev) for s, t in zip(shapes, types, strict=True)]
-    with pause(train_mode=is_train):
+    with Scope(False, is_train):
         call.op(ins).forward(is_train, ["write"] * len(outs), ins, outs, aux)  # type: ignore[attr-defined]
     return tuple(o._data for o in outs)
 
@@ -219,7 +219,7 @@ def _backward(xp: Any, *data: Any, call: object) -> tuple:
     grads, ins = arrays[:heads], arrays[heads : heads + inputs]
     aux, outs = arrays[heads + inputs : heads + inputs + states], arrays[heads + inputs + states :]
     results = [wrap(NDArray, xp.zeros(a.shape, a._data.dtype), a._dev) for a in ins]
-    with pause(train_mode=True):
+    with Scope(False, True):
         call.op(ins).backward(["write"] * len(ins), grads, ins, outs, results, aux)  # type: ignore[attr-defined]
     return tuple(r._data for r in results)
 

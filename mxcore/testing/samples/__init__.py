@@ -1,0 +1,1 @@
+"""Samples of the operators, a module for each module of :mod:`mxcore.ops`."""
