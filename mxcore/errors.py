@@ -6,7 +6,7 @@ Every class also derives from the built-in exception that a Python programmer wo
 """
 
 __all__ = [
-    "MXNetError", "ArgumentError", "ShapeError", "DTypeError", "ContextError", "OperatorError", "GradientError",
+    "MXNetError", "ArgumentError", "ShapeError", "BoundsError", "DTypeError", "ContextError", "OperatorError", "GradientError",
     "BackendMissingError", "KernelMissingError", "FileFormatError", "DeferredInitializationError", "OutOfMemoryError",
 ]
 
@@ -21,6 +21,10 @@ class ArgumentError(MXNetError, TypeError, ValueError):
 
 class ShapeError(MXNetError, ValueError):
     """Shapes of the inputs do not satisfy the operator's relation."""
+
+
+class BoundsError(MXNetError, IndexError):
+    """An index is outside of the array."""
 
 
 class DTypeError(MXNetError, TypeError):

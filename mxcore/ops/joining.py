@@ -103,11 +103,11 @@ def _split_shapes(attrs, ins):
     return ins, [(*s[:axis], length, *s[axis + 1:])] * count
 
 
-def _several(count):
-    return ("output",) if count == 1 else tuple(f"output{i}" for i in range(count))
+def _numbered(count):
+    return tuple(f"output{i}" for i in range(count))
 
 
-@register("SliceChannel", aliases=("split",), infer=_split_shapes, outputs=lambda a, count: _several(a.num_outputs), view=True)
+@register("SliceChannel", aliases=("split",), infer=_split_shapes, outputs=lambda a, count: _numbered(a.num_outputs), view=True)
 def split(xp, data, *, num_outputs: int, axis: int = 1, squeeze_axis: bool = False):
     """``num_outputs`` equal parts along an axis; ``squeeze_axis`` drops that axis where the parts have length 1.
 
@@ -168,7 +168,7 @@ def _split_v2_shapes(attrs, ins):
 
 
 @register("_split_v2", aliases=("_npi_split",), infer=_split_v2_shapes, view=True,
-          outputs=lambda a, count: _several(a.sections or len(a.indices)))
+          outputs=lambda a, count: _numbered(a.sections or len(a.indices)))
 def split_v2(xp, data, *, indices: Shape, axis: int = 1, squeeze_axis: bool = False, sections: int = 0):
     """Parts that begin at ``indices`` (the first is 0), or ``sections`` equal parts.
 

@@ -3,7 +3,8 @@
 A backend is two things. First ``xp``, a namespace of array functions named as in NumPy and the array API standard; the
 names are listed in :data:`XP`. Second a few methods for memory, transfer and random numbers. Raw arrays carry ``shape``,
 ``dtype`` (a ``numpy.dtype``), ``ndim`` and ``size``, support Python's arithmetic and comparison operators among
-themselves and with numbers, and basic indexing (a view, or a copy that ``setitem`` is never asked to write through).
+themselves and with numbers, basic indexing (a view, or a copy that ``setitem`` is never asked to write through), and
+``bool()``, ``int()`` of one element.
 """
 
 from __future__ import annotations

@@ -114,6 +114,16 @@ def _min(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return np.minimum.reduce(a, axis=axis, keepdims=keepdims)
 
 
+def _take(a: Any, indices: Any, axis: int, mode: str = "clip") -> Any:
+    """Slices by index; outside of the axis the nearest one, or with ``mode="wrap"`` modulo its length."""
+    return np.take(a, indices, axis=axis, mode=mode)
+
+
+def _argsort(a: Any, axis: int) -> Any:
+    """Equal elements keep their order."""
+    return np.argsort(a, axis=axis, kind="stable")
+
+
 def _add_at(a: Any, key: Any, value: Any) -> None:
     """``a[key] += value`` where repeated places add up."""
     np.add.at(a, key, value)
@@ -126,11 +136,11 @@ XP = SimpleNamespace(
         "greater_equal less less_equal equal not_equal logical_and logical_or logical_xor logical_not isnan isinf "
         "isfinite where zeros ones full empty arange linspace eye asarray copy ascontiguousarray transpose expand_dims "
         "squeeze concatenate stack flip repeat tile pad swapaxes any all argmax argmin cumsum mean matmul tensordot "
-        "einsum take take_along_axis put_along_axis nonzero sort argsort unique tril triu searchsorted bincount"
+        "einsum take_along_axis put_along_axis nonzero sort unique tril triu searchsorted bincount"
     ).split()},
     mod=_mod, round=_round, sign=_sign, erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
     copyto=_copyto, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
-    add_at=_add_at, scalar=_scalar,
+    add_at=_add_at, take=_take, argsort=_argsort, scalar=_scalar,
 )
