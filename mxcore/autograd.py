@@ -216,13 +216,13 @@ def _device_of_raw(raw: Any) -> Any:
     raise GradientError(f"no device holds arrays of type {type(raw).__name__}")
 
 
-def _freed(node: Node) -> GradientError:
-    return GradientError(f"the graph behind {node.op.name!r} was freed by an earlier backward pass; "  # type: ignore[union-attr]
+def _freed(node: Node) -> MXNetError:
+    return MXNetError(f"the graph behind {node.op.name!r} was freed by an earlier backward pass; "  # type: ignore[union-attr]
                          "call backward(retain_graph=True) to go through it again")
 
 
 def _explained(node: Node, error: Exception) -> Exception:
-    if isinstance(error, GradientError):
+    if type(error) in (MXNetError, GradientError):
         return error
     shapes = [v.shape for v in node.saved[0] if v is not None] if node.saved else []
     kind = type(error) if isinstance(error, MXNetError) else GradientError
@@ -241,7 +241,7 @@ def _heads(heads: Any, head_grads: Any) -> tuple[list, list]:
         raise MXNetError(f"heads and head_grads must have the same length: {len(heads)} and {len(grads)}")
     for h, g in zip(heads, grads, strict=True):
         if h._entry is None:
-            raise GradientError(
+            raise MXNetError(
                 "cannot differentiate an array that was not computed from a marked one inside autograd.record(): call "
                 "attach_grad() on the inputs before recording, and backward() on the result of the recorded computation")
         if g is not None and g.shape != h.shape:
@@ -264,7 +264,7 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
 
     Raises
     ------
-    GradientError
+    MXNetError
         A head was not recorded, or its graph was freed.
     """
     heads, grads = _heads(heads, head_grads)
@@ -309,7 +309,8 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
 
     Returns
     -------
-    NDArray or list of NDArray, as ``variables``
+    list of NDArray
+        One for each variable, as MXNet 1.9 returns it for a single variable too.
 
     Examples
     --------
@@ -317,19 +318,18 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
     >>> x.attach_grad()
     >>> with autograd.record():
     ...     y = x * x * x
-    ...     dy = autograd.grad(y, x, create_graph=True)
+    ...     dy, = autograd.grad(y, x, create_graph=True)
     >>> dy.backward()
     >>> dy.asscalar(), x.grad.asscalar()
     (12.0, 12.0)
     """
-    single = isinstance(variables, NDArray)
-    variables = [variables] if single else list(variables)
+    variables = [variables] if isinstance(variables, NDArray) else list(variables)
     if not variables:
         raise MXNetError("need at least one variable")
     heads, grads = _heads(heads, head_grads)
     for v in variables:
         if v._entry is None:
-            raise GradientError("variables must be marked with attach_grad(), or computed from marked arrays, before "
+            raise MXNetError("variables must be marked with attach_grad(), or computed from marked arrays, before "
                                 "the computation is recorded")
     retain = create_graph if retain_graph is None else retain_graph
     cls = type(heads[0])
@@ -352,7 +352,7 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
         elif not create_graph:
             value = wrap(type(v), v._dev.backend.own(value), v._dev)
         results.append(value)
-    return results[0] if single else results
+    return results
 
 
 def get_symbol(x: NDArray) -> Any:

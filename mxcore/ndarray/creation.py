@@ -131,6 +131,7 @@ def _create(name: str, ctx: Context | None, kwargs: dict[str, Any], **attrs: Any
     out = kwargs.pop("out", None)
     kwargs.pop("name", None)
     stype = kwargs.pop("stype", "default")
+    kwargs = {k: v for k, v in kwargs.items() if not k.startswith("__")}  # attributes of symbols mean nothing here
     if stype not in (None, "default") or kwargs:
         raise ArgumentError(f"unknown arguments {kwargs or {'stype': stype}}")
     op = OPS[name]

@@ -4,7 +4,8 @@ from ..registry import DType, Shape, register, rules
 
 
 def _shape_of(attrs, ins):
-    return ins, [attrs.shape]
+    """In a graph a dimension of 0 is one that others decide (states of recurrent nets: the batch)."""
+    return ins, [tuple(d or -1 for d in attrs.shape)]
 
 
 @register("_zeros", aliases=("_npi_zeros",), infer=_shape_of, types=rules.cast, nograd=True)

@@ -11,8 +11,10 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import ShapeError
 from ..graph.compose import leaf
 from ..graph.gradient import SHAPE, WHOLE, symbolic_gradient
+from ..graph.infer import infer_shapes
 from ..graph.node import Entry, Node, Shaped, Variable, topological
 from ..registry.kernels import resolve
 from .explain import explain
@@ -83,6 +85,8 @@ class Program:
         for slot in self.out_slots:
             self.copied.append(slot in views or slot in fresh or slot < len(self.inputs))
             fresh.add(slot)
+        self.open = [s for s in self.steps if not s.ins and 0 in s.attrs.get("shape", ())]
+        self._filled: dict[tuple, list[dict]] = {}
         self.random = any("rng" in s.wants for s in self.steps)
 
     def _slot(self, entry: Entry) -> int:
@@ -174,6 +178,8 @@ class Program:
 
     def forward(self, raws: Sequence[Any]) -> tuple[list, Kept | None]:
         """Outputs, and what the backward run needs (None when no gradient was declared wanted)."""
+        if self.open:
+            self._fill_shapes(tuple([r.shape for r in raws]))
         values = [None] * len(self.slots)
         values[: len(raws)] = raws
         state = copy.deepcopy(generator(self.dev)) if self.random and self.kept else None
@@ -185,6 +191,22 @@ class Program:
         kept = {s: values[s] if level == WHOLE else Shaped(values[s].shape, values[s].dtype)
                 for s, level in self.kept.items()}
         return outs, Kept(kept, state)
+
+    def _fill_shapes(self, shapes: tuple) -> None:
+        """Constants whose shape the graph left open (dimension 0) get the one that follows from the inputs."""
+        found = self._filled.get(shapes)
+        if found is None:
+            known = infer_shapes(self.heads, dict(zip(self.inputs, shapes, strict=True)))
+            found = []
+            for step in self.open:
+                shape = known.get((step.node, 0))
+                if shape is None or -1 in shape:
+                    raise ShapeError(f"the shape {step.node.attrs.shape} of {step.node.name} is open, and the inputs do not "
+                                     f"determine it: inferred {shape}")
+                found.append({**step.node.attrs, "shape": shape})
+            self._filled[shapes] = found
+        for step, attrs in zip(self.open, found, strict=True):
+            step.attrs = attrs
 
     def backward(self, kept: Kept, head_grads: Sequence[Any]) -> list:
         """Gradients of the inputs (None where none is wanted or nothing flows); missing head gradients are zero."""

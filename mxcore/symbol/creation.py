@@ -13,7 +13,8 @@ __all__ = ["arange", "eye", "full", "linspace", "ones", "zeros"]
 
 def _make(op_name: str, kwargs: dict[str, Any], **attrs: Any) -> Symbol:
     op = OPS[op_name]
-    name, attr = kwargs.pop("name", None), kwargs.pop("attr", None)
+    name, attr = kwargs.pop("name", None), dict(kwargs.pop("attr", None) or {})
+    attr |= {k: str(kwargs.pop(k)) for k in list(kwargs) if k.startswith("__")}
     return compose(op, (), op.parse({**attrs, **kwargs}), name, attr, op_name)
 
 
