@@ -201,8 +201,8 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
                     dev.xp.copyto(raws[place], new)
             results = results[:count]
         if op.view:
-            own = dev.backend.own
-            results = tuple([own(r) for r in results])
+            own, copy = dev.backend.own, dev.xp.copy  # a kernel may hand its input through as it is
+            results = tuple([copy(r) if any(r is raw for raw in raws) else own(r) for r in results])
         if out is not None:
             outs = _write(op, arrays, out, results, attrs)
         else:
