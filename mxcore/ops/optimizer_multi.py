@@ -257,30 +257,6 @@ def multi_sum_sq(xp, *data, num_arrays: int):
     return xp.concatenate([xp.reshape(xp.sum(v * v), (1,)) for v in values], axis=0)
 
 
-def _finite(xp, data):
-    result = None
-    for array in data:
-        this = xp.reshape(xp.all(xp.isfinite(array)), (1,))
-        result = this if result is None else xp.logical_and(result, this)
-    return xp.astype(result, _FLOAT32)
-
-
-@register("all_finite", infer=rules.scalar_output, types=_one_number, nograd=True)
-def all_finite(xp, data, *, init_output: bool = True):
-    """1 if all values are finite, else 0.
-
-    >>> nd.all_finite(nd.array([1, np.inf])).asscalar()
-    0.0
-    """
-    return _finite(xp, [data])
-
-
-@register("multi_all_finite", infer=rules.scalar_output, types=_one_number, uniform=False, nograd=True)
-def multi_all_finite(xp, *data, num_arrays: int = 1, init_output: bool = True):
-    """1 if all values of all arrays are finite, else 0."""
-    return _finite(xp, data)
-
-
 @register("reset_arrays", infer=lambda a, ins: (ins, []), types=lambda a, ins, outputs=0: (ins, []), uniform=False,
           outputs=lambda attrs, count: (), mutates=lambda attrs, count: tuple(range(count)), nograd=True)
 def reset_arrays(xp, *data, num_arrays: int):

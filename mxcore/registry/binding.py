@@ -96,7 +96,9 @@ def signature_of(op: Op) -> inspect.Signature:
         after = kind.POSITIONAL_OR_KEYWORD
     for a in op.schema.attrs.values():
         parameters.append(kind(a.name, after, default=None if a.required else a.default))
-    parameters += [kind("out", after, default=None), kind("name", after, default=None), kind("kwargs", kind.VAR_KEYWORD)]
+    taken = {p.name for p in parameters}  # hidden operators may call an input "out"
+    parameters += [kind(n, after, default=None) for n in ("out", "name") if n not in taken]
+    parameters.append(kind("kwargs", kind.VAR_KEYWORD))
     return inspect.Signature(parameters)
 
 

@@ -1,0 +1,1 @@
+"""Operators that came after MXNet: ``mish``, ``rms_norm``."""
