@@ -30,7 +30,7 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in (
     Setting("MXCORE_NUM_THREADS", None, "threads of BLAS and kernels; default: the cores available", "OMP_NUM_THREADS"),
     Setting("MXCORE_PASSES", None, "graph passes to run on hybridized nets: comma list, 'none', or unset for all"),
     Setting("MXCORE_FALLBACK", "warn", "host fallbacks of a backend: 'allow', 'warn' or 'error'"),
-    Setting("MXCORE_OPTIMIZER_AGGREGATION_SIZE", None, "weights that one call of SGD, LARS (default 4) or LAMB (45) updates",
+    Setting("MXCORE_OPTIMIZER_AGGREGATION_SIZE", None, "weights updated in one call: SGD, LARS 4, LAMB 45",
             "MXNET_OPTIMIZER_AGGREGATION_SIZE"),
     Setting("MXCORE_HOME", None, "folder of data sets and caches; default ~/.mxnet", "MXNET_HOME"),
     Setting("MXCORE_GLUON_REPO", None, "address to download data sets and models from, instead of their own sites",

@@ -247,9 +247,13 @@ def cv_resize(xp, src, *, w: int, h: int, interp: int = 1):
     return resample(xp, src, h, w, interp)
 
 
-def _flip(xp, data, axis):
+def _flip(xp, data, key):
     _picture(data.shape, batched=False)
-    return xp.copy(xp.flip(data, axis))
+    return xp.copy(data[key])
+
+
+_ACROSS = (slice(None), slice(None, None, -1))
+_DOWN = (slice(None, None, -1),)
 
 
 @register("_image_flip_left_right", aliases=("_npx__image_flip_left_right",), infer=_single)
@@ -259,7 +263,7 @@ def flip_left_right(xp, data):
     >>> nd.image.flip_left_right(nd.array([[[1], [2], [3]]])).asnumpy().ravel()
     array([3., 2., 1.], dtype=float32)
     """
-    return _flip(xp, data, 1)
+    return _flip(xp, data, _ACROSS)
 
 
 @flip_left_right.gradient
@@ -274,7 +278,7 @@ def flip_top_bottom(xp, data):
     >>> nd.image.flip_top_bottom(nd.array([[[1]], [[2]]])).asnumpy().ravel()
     array([2., 1.], dtype=float32)
     """
-    return _flip(xp, data, 0)
+    return _flip(xp, data, _DOWN)
 
 
 @flip_top_bottom.gradient
@@ -282,29 +286,32 @@ def _(n, g):
     return flip_top_bottom(g)
 
 
-def _flip_perhaps(xp, data, axis, rng):
-    flipped = _flip(xp, data, axis)
-    return xp.where(rng.uniform(size=(1,)) < 0.5, flipped, data)
+def _flip_perhaps(xp, data, key, rng):
+    chosen = rng.uniform() < 0.5
+    if isinstance(chosen, bool):
+        return _flip(xp, data, key) if chosen else xp.copy(data)
+    return xp.where(chosen, _flip(xp, data, key), data)  # known on the device only
 
 
 @register("_image_random_flip_left_right", aliases=("_npx__image_random_flip_left_right",), infer=_single, nograd=True)
 def random_flip_left_right(xp, data, *, rng):
     """The picture or its mirror image, with equal probability."""
-    return _flip_perhaps(xp, data, 1, rng)
+    return _flip_perhaps(xp, data, _ACROSS, rng)
 
 
 @register("_image_random_flip_top_bottom", aliases=("_npx__image_random_flip_top_bottom",), infer=_single, nograd=True)
 def random_flip_top_bottom(xp, data, *, rng):
     """The picture as it is or upside down, with equal probability."""
-    return _flip_perhaps(xp, data, 0, rng)
+    return _flip_perhaps(xp, data, _DOWN, rng)
 
 
 # ---------------------------------------------------------------- colour
 def _factor(xp, rng, low, high):
-    """A random number between two that are not negative, as an array of one float32."""
+    """A random number between two that are not negative: a float, or on a device an array of one float32."""
     if low < 0 or high < 0:
         raise ArgumentError(f"factors must not be negative, got {low} and {high}")
-    return xp.astype(rng.uniform(min(low, high), max(low, high), size=(1,)), _F4)
+    value = rng.uniform(min(low, high), max(low, high))
+    return value if isinstance(value, float) else xp.astype(value, _F4)
 
 
 def _grey(xp, x):
@@ -331,34 +338,24 @@ def _hue(xp, x, factor):
     """Turn the hue by ``factor`` of a full circle in the HLS model (Joblove & Greenberg 1978), rounding as OpenCV."""
     if x.shape[2] == 1:
         return x
-    r, g, b = (x[..., i] / 255.0 for i in range(3))
-    high, low = xp.maximum(xp.maximum(r, g), b), xp.minimum(xp.minimum(r, g), b)
-    span = high - low
-    light = (high + low) * 0.5
+    planes = xp.ascontiguousarray(xp.transpose(x, (2, 0, 1))) / 255.0
+    r, g, b = planes[0], planes[1], planes[2]
+    high, low = xp.max(planes, axis=0), xp.min(planes, axis=0)
+    span, both = high - low, high + low
+    light = both * 0.5
     coloured = span > 1.1920929e-07
-    whole = xp.where(coloured, span, 1.0)
-    strength = xp.where(light < 0.5, span / xp.where(coloured, high + low, 1.0),
-                        span / xp.where(coloured, 2.0 - high - low, 1.0))
-    sixty = 60.0 / whole
+    strength = span / xp.where(coloured, xp.where(light < 0.5, both, 2.0 - high - low), 1.0)
+    sixty = 60.0 / xp.where(coloured, span, 1.0)
     hue = xp.where(high == r, (g - b) * sixty, xp.where(high == g, (b - r) * sixty + 120.0, (r - g) * sixty + 240.0))
-    hue = xp.where(hue < 0, hue + 360.0, hue) + factor * 360.0
+    hue = (xp.where(hue < 0, hue + 360.0, hue) + factor * 360.0) * np.float32(1 / 60.0)
+    hue = hue - 6.0 * xp.floor(hue / 6.0)
     top = xp.where(light <= 0.5, light * (1.0 + strength), light + strength - light * strength)
     bottom = 2.0 * light - top
-    hue = hue * np.float32(1 / 60.0)
-    hue = hue - 6.0 * xp.floor(hue / 6.0)
-    sector = xp.floor(hue)
-    part = hue - sector
-    falling = bottom + (top - bottom) * (1.0 - part)
-    rising = bottom + (top - bottom) * part
-    out = []
-    # per channel, which of the four heights it has in the six sectors of the colour circle
-    for heights in ((top, falling, bottom, bottom, rising, top), (rising, top, top, falling, bottom, bottom),
-                    (bottom, bottom, rising, top, top, falling)):
-        value = heights[5]
-        for k in range(5):
-            value = xp.where(sector == k, heights[k], value)
-        out.append(xp.where(coloured, value, light) * 255.0)
-    return xp.stack(out, axis=2)
+    # along the colour circle each channel rises, stays high, falls and stays low
+    place = xp.stack([xp.maximum(2.0 - hue, hue - 4.0), xp.minimum(hue, 4.0 - hue), xp.minimum(hue - 2.0, 6.0 - hue)])
+    between = bottom + (top - bottom) * xp.maximum(place, 0.0)
+    out = xp.where(coloured, xp.where(place >= 1.0, top, between), light) * 255.0
+    return xp.ascontiguousarray(xp.transpose(out, (1, 2, 0)))
 
 
 def _recoloured(xp, data, change, factor):
