@@ -6,6 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 600
+PUBLIC_NAMES = {"mxcore/util.py"}  # modules that MXNet's programs import by such a name
 EMPTY_NAMES = {"utils.py", "util.py", "common.py", "helpers.py", "helper.py", "misc.py"}
 
 
@@ -32,4 +33,5 @@ def test_no_file_is_long() -> None:
 
 @pytest.mark.parametrize("package", packages(), ids=lambda p: p.name)
 def test_file_names_say_something(package: Path) -> None:
-    assert not [str(p.relative_to(ROOT)) for p in package.rglob("*.py") if p.name in EMPTY_NAMES]
+    found = {p.relative_to(ROOT).as_posix() for p in package.rglob("*.py") if p.name in EMPTY_NAMES}
+    assert not found - PUBLIC_NAMES
