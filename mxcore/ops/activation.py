@@ -134,15 +134,15 @@ def leaky_relu(data, gamma=None, *, act_type: Literal["elu", "gelu", "leaky", "p
     gamma : (channels,) or (1,) array
         Slopes along axis 1, for ``prelu`` only; learned.
     act_type : {"elu", "gelu", "leaky", "prelu", "rrelu", "selu"}
-        Below zero: ``elu`` ``slope * (exp(x) - 1)``; ``leaky`` ``slope * x``; ``prelu`` ``gamma * x``; ``rrelu`` a slope
-        drawn from ``[lower_bound, upper_bound]`` in training, their mean else (the slopes are a second output);
+        Below zero: ``elu`` ``slope * (exp(x) - 1)``; ``leaky`` ``slope * x``; ``prelu`` ``gamma * x``; ``rrelu`` a
+        slope drawn from ``[lower_bound, upper_bound]`` in training, their mean else (the slopes are a second output);
         ``selu`` ``l a (exp(x) - 1)`` and ``l x`` above zero. ``gelu`` is ``x * Phi(x)`` everywhere.
     slope, lower_bound, upper_bound : float
 
     Notes
     -----
-    Maas et al. 2013 (leaky), Clevert et al. 2015 (elu), He et al. 2015 (prelu), Xu et al. 2015 (rrelu), Klambauer et al.
-    2017 (selu), Hendrycks & Gimpel 2016 (gelu).
+    Maas et al. 2013 (leaky), Clevert et al. 2015 (elu), He et al. 2015 (prelu), Xu et al. 2015 (rrelu), Klambauer et
+    al. 2017 (selu), Hendrycks & Gimpel 2016 (gelu).
 
     >>> nd.LeakyReLU(nd.array([-2, 2]), slope=0.5).asnumpy()
     array([-1.,  2.], dtype=float32)

@@ -9,8 +9,8 @@ derivative is again a convolution (Dumoulin & Visin, *A guide to convolution ari
 ``_conv_weight(x, g)``  ``w[k] = sum x[so+dk] g[o]``  its gradient by the weight
 ======================  ===========================  =====================================================
 
-Their arrays are channel-first, ``x: (N, C, ...)``, ``w: (F, C / groups, ...)``, ``g: (N, F, ...)``. ``pad=None`` centres
-the windows by the sizes of both sides, which is what Deconvolution does with a target shape.
+Their arrays are channel-first, ``x: (N, C, ...)``, ``w: (F, C / groups, ...)``, ``g: (N, F, ...)``. ``pad=None``
+centres the windows by the sizes of both sides, which is what Deconvolution does with a target shape.
 """
 
 from typing import Literal
@@ -35,7 +35,8 @@ def geometry(kernel, stride, dilate, pad, large, small):
 def counts_of(data, weight, like, kernel, stride, dilate, pad, num_group):
     """Check a convolution's arrays; its geometry and output size."""
     if data.ndim != len(kernel) + 2 or weight.shape[2:] != kernel or weight.shape[1] * num_group != data.shape[1]:
-        raise ShapeError(f"data {data.shape} and weight {weight.shape} do not fit kernel={kernel}, num_group={num_group}")
+        raise ShapeError(f"data {data.shape} and weight {weight.shape} do not fit each other, kernel={kernel} and "
+                         f"num_group={num_group}")
     small = None if like is None else like.shape[2:]
     stride, dilate, pad = geometry(kernel, stride, dilate, pad, data.shape[2:], small)
     if small is None:
@@ -124,8 +125,8 @@ def _data_shapes(attrs, ins):
 
 
 @register("_conv_data", infer=_data_shapes, shape_only=("like",))
-def conv_data(xp, dy, weight, like=None, *, kernel: Shape, stride: Shape = (), dilate: Shape = (), pad: Shape | None = (),
-              num_group: int = 1, adj: Shape = (), size: Shape = ()):
+def conv_data(xp, dy, weight, like=None, *, kernel: Shape, stride: Shape = (), dilate: Shape = (),
+              pad: Shape | None = (), num_group: int = 1, adj: Shape = (), size: Shape = ()):
     """Gradient of ``_conv`` by its data; the size follows from ``like``, or ``size``, or the geometry and ``adj``."""
     stride, dilate, pad, large = large_size(dy, like, kernel, stride, dilate, pad, adj, size)
     small = dy.shape[2:]
@@ -202,8 +203,8 @@ def _check_layout(attrs, data):
     if attrs.layout is not None and len(attrs.layout) != dims + 2:
         raise ArgumentError(f"layout {attrs.layout} does not go with a kernel of {dims} axes")
     if data is not None and len(data) != dims + 2:
-        raise ShapeError(f"data must have {dims + 2} dimensions (batch, channels and the {dims} of kernel={attrs.kernel}), "
-                         f"got {data}")
+        raise ShapeError(f"data must have {dims + 2} dimensions (batch, channels and the {dims} of kernel="
+                         f"{attrs.kernel}), got {data}")
 
 
 def _channels(attrs, weight, outer, inner, name):
@@ -246,7 +247,8 @@ def _to_first(transpose, a):
     return transpose(a, (0, a.ndim - 1, *range(1, a.ndim - 1)))
 
 
-@register("Convolution", aliases=("_npx_convolution", "Convolution_v1"), infer=_convolution_shapes, inputs=_without_bias)
+@register("Convolution", aliases=("_npx_convolution", "Convolution_v1"), infer=_convolution_shapes,
+          inputs=_without_bias)
 def convolution(xp, data, weight, bias=None, *, kernel: Shape, stride: Shape = (), dilate: Shape = (), pad: Shape = (),
                 num_filter: int, num_group: int = 1, workspace: int = 1024, no_bias: bool = False,
                 cudnn_tune: Literal["fastest", "limited_workspace", "off"] | None = None, cudnn_off: bool = False,
@@ -334,11 +336,12 @@ def _deconvolution_shapes(attrs, ins):
         sizes = _deconv_sizes(attrs, x[2:], target)
         stride, dilate, _ = complete(attrs.kernel, attrs.stride, attrs.dilate, ())
         for t, o, s, d, k in zip(target, x[2:], stride, dilate, attrs.kernel, strict=False):
-            if o >= 0 and t > s * (o - 1) + d * (k - 1) + 1:
-                raise ShapeError(f"target_shape={target} is too large: {o} elements reach {s * (o - 1) + d * (k - 1) + 1}")
+            reach = s * (o - 1) + d * (k - 1) + 1
+            if o >= 0 and t > reach:
+                raise ShapeError(f"target_shape={target} is too large: {o} elements reach {reach}")
         if any(a >= s for a, s in zip(attrs.adj, stride, strict=False)) and not target:
             raise ShapeError(f"adj={attrs.adj} must be smaller than stride={stride}")
-        if any(0 <= o and t <= 0 for o, t in zip(x[2:], sizes, strict=True)):
+        if any(o >= 0 and t <= 0 for o, t in zip(x[2:], sizes, strict=True)):
             raise ShapeError(f"pad={attrs.pad} leaves nothing of the output: {sizes}")
         out = (x[0], attrs.num_filter, *sizes)
     bias = [rules.merge(b, (attrs.num_filter,), "bias and (num_filter,)") for b in bias]
@@ -353,9 +356,9 @@ def _deconv_family(attrs):
 
 
 @register("Deconvolution", aliases=("_npx_deconvolution",), infer=_deconvolution_shapes, inputs=_without_bias)
-def deconvolution(xp, data, weight, bias=None, *, kernel: Shape, stride: Shape = (), dilate: Shape = (), pad: Shape = (),
-                  adj: Shape = (), target_shape: Shape = (), num_filter: int, num_group: int = 1, workspace: int = 512,
-                  no_bias: bool = True, cudnn_tune: Literal["fastest", "limited_workspace", "off"] | None = None,
+def deconvolution(xp, data, weight, bias=None, *, kernel: Shape, stride: Shape = (), dilate: Shape = (),
+                  pad: Shape = (), adj: Shape = (), target_shape: Shape = (), num_filter: int, num_group: int = 1,
+                  workspace: int = 512, no_bias: bool = True, cudnn_tune: Literal["fastest", "limited_workspace", "off"] | None = None,
                   cudnn_off: bool = False, layout: _LAYOUTS | None = None):
     """Transposed convolution: what maps the output gradient of a convolution to that of its data.
 
@@ -391,7 +394,8 @@ def deconvolution(xp, data, weight, bias=None, *, kernel: Shape, stride: Shape =
 def _(n, g):
     at = _deconv_family(n.attrs)
     g, data, weight = _moved(n, g, *n.inputs[:2])
-    grads = _back(n, conv(g, weight, data, **at) if n.wants(0) else None, conv_weight(g, data, **at) if n.wants(1) else None)
+    grads = _back(n, conv(g, weight, data, **at) if n.wants(0) else None,
+                  conv_weight(g, data, **at) if n.wants(1) else None)
     if len(n.inputs) > 2:
         grads.append(sum(g, axis=(1,), exclude=True) if n.wants(2) else None)
     return grads

@@ -5,6 +5,7 @@ mean and deviation of the forward pass, so that fused kernels need not compute t
 operators, treat these as functions of the data, so that every further order of derivative is right.
 """
 
+from ..dtype import dtype_of
 from ..errors import ShapeError
 from ..registry import OPS, get_op, register, rules
 from .activation import along
@@ -27,8 +28,8 @@ def _moments(data, eps, **over):
 def _normal_backward(dy, data, gamma, m, inverse, batch, **over):
     """Gradients by data, gamma and beta of ``(data - m) * inverse * gamma + beta``.
 
-    ``gamma``, ``m`` and ``inverse`` broadcast against ``data``; ``over`` names the axes of the mean. ``batch`` is 1 if m
-    and inverse are functions of the data, 0 if they are constants, None for 1.
+    ``gamma``, ``m`` and ``inverse`` broadcast against ``data``; ``over`` names the axes of the mean. ``batch`` is 1 if
+    m and inverse are functions of the data, 0 if they are constants, None for 1.
     """
     mul, wide = OPS["elemwise_mul"], OPS["broadcast_mul"]
     normal = wide(OPS["broadcast_sub"](data, m), inverse)
@@ -65,7 +66,7 @@ def _batch_norm_shapes(attrs, ins):
 def _batch_norm_types(attrs, types, outputs=4):
     data = types[0]
     known = next((t for t in types[1:] if t is not None), None)
-    vector = known if data is None or known is not None else data if data.itemsize >= 4 else rules.np.dtype("float32")
+    vector = known if data is None or known is not None else data if data.itemsize >= 4 else dtype_of("float32")
     data = vector if data is None else data
     return [data] + [vector] * 4, [data] + [vector] * 3
 
@@ -79,8 +80,8 @@ def batch_norm(xp, data, gamma, beta, moving_mean, moving_var, *, eps: float = 0
                min_calib_range: float | None = None, max_calib_range: float | None = None, is_train):
     """Batch normalisation (Ioffe & Szegedy 2015).
 
-    ``(data - mean) / sqrt(var + eps) * gamma + beta``, with mean and (biased) variance for each place of ``axis``: those of
-    the batch in training, the moving ones otherwise. In training ``moving = momentum moving + (1 - momentum) batch``.
+    ``(data - mean) / sqrt(var + eps) * gamma + beta``, with mean and (biased) variance for each place of ``axis``: those
+    of the batch in training, the moving ones otherwise. In training ``moving = momentum moving + (1 - momentum) batch``.
 
     Parameters
     ----------
@@ -259,7 +260,8 @@ def _group_normal(xp, data, gamma, beta, num_groups, eps):
 
 
 @register("GroupNorm", infer=_group_norm_shapes, **_WITH_MOMENTS)
-def group_norm(xp, data, gamma, beta, *, num_groups: int = 1, eps: float = 9.99999975e-06, output_mean_var: bool = False):
+def group_norm(xp, data, gamma, beta, *, num_groups: int = 1, eps: float = 9.99999975e-06,
+               output_mean_var: bool = False):
     """Group normalisation (Wu & He 2018): mean and variance over the channels of a group and all space.
 
     Parameters
@@ -332,8 +334,8 @@ def sync_batch_norm(xp, data, gamma, beta, moving_mean, moving_var, *, eps: floa
     >>> nd.contrib.SyncBatchNorm(x, one, zero, zero.copy(), one.copy(), key="a").shape
     (2, 1)
     """
-    return batch_norm.fn(xp, data, gamma, beta, moving_mean, moving_var, eps=eps, momentum=momentum, fix_gamma=fix_gamma,
-                         use_global_stats=use_global_stats, axis=1, is_train=is_train)
+    return batch_norm.fn(xp, data, gamma, beta, moving_mean, moving_var, eps=eps, momentum=momentum,
+                         fix_gamma=fix_gamma, use_global_stats=use_global_stats, axis=1, is_train=is_train)
 
 
 @sync_batch_norm.gradient

@@ -48,4 +48,5 @@ def taps(kernel: tuple) -> Iterator[tuple[int, ...]]:
 
 def places(tap: tuple, counts: tuple, stride: tuple, dilate: tuple) -> tuple[slice, ...]:
     """Where the element ``tap`` of all windows lies in the padded input."""
-    return tuple(slice(t * d, t * d + (c - 1) * s + 1, s) for t, c, s, d in zip(tap, counts, stride, dilate, strict=True))
+    return tuple(slice(t * d, t * d + (c - 1) * s + 1, s)
+                 for t, c, s, d in zip(tap, counts, stride, dilate, strict=True))
