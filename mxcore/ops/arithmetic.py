@@ -2,7 +2,10 @@
 
 import inspect
 
-from ..registry import Scalar, elementwise
+import numpy as np
+
+from ..errors import ArgumentError
+from ..registry import Scalar, elementwise, register, rules
 from ..registry import expr as E
 
 _BINARY = {
@@ -58,10 +61,30 @@ def _two(lhs, rhs):
     """Two arrays."""
 
 
-
-
 _TWO = inspect.signature(_two)
 _define()
+
+
+@register("add_n", aliases=("ElementWiseSum", "_sparse_add_n", "_sparse_ElementWiseSum"), infer=rules.same)
+def add_n(xp, *args):
+    """Sum of any number of arrays of one shape.
+
+    >>> nd.add_n(nd.ones(2), nd.ones(2), nd.ones(2)).asnumpy()
+    array([3., 3.], dtype=float32)
+    """
+    if any(a.shape != args[0].shape for a in args):
+        raise ValueError("shapes differ")
+    if len(args) == 1:
+        return xp.copy(args[0])
+    total = xp.add(args[0], args[1])
+    for a in args[2:]:
+        total = xp.add(total, a)
+    return total
+
+
+@add_n.gradient
+def _(n, g):
+    return [g] * len(n.inputs)
 
 
 # ---------------------------------------------------------------- with a number
@@ -101,3 +124,34 @@ for _name, _alias, _doc, _expression in (
     ("_logical_xor_scalar", "_LogicalXorScalar", "1 where exactly one is non-zero", lambda a, s: E.logical_xor(a, s)),
 ):
     _scalar(_name, _alias, _doc)(_expression)
+
+
+# ---------------------------------------------------------------- are all numbers finite
+def _finite(xp, arrays, init_output):
+    if not init_output:
+        raise ArgumentError("init_output=False (combine with what the output holds) is not available: multiply the results")
+    good = xp.all(xp.isfinite(arrays[0]))
+    for a in arrays[1:]:
+        good = xp.logical_and(good, xp.all(xp.isfinite(a)))
+    return xp.reshape(xp.astype(good, np.dtype("float32")), (1,))
+
+
+@register("all_finite", infer=rules.scalar_output, types=rules.fixed_type("float32"), nograd=True)
+def all_finite(xp, data, *, init_output: bool = True):
+    """1 if no element is nan or infinite, else 0, as a float32 array of shape (1,).
+
+    >>> nd.all_finite(nd.array([1, np.inf])).asscalar()
+    0.0
+    """
+    return _finite(xp, (data,), init_output)
+
+
+@register("multi_all_finite", infer=rules.scalar_output, types=rules.fixed_type("float32"), uniform=False, nograd=True,
+          count="num_arrays")
+def multi_all_finite(xp, *data, num_arrays: int = 1, init_output: bool = True):
+    """1 if no element of any array is nan or infinite, else 0, as a float32 array of shape (1,).
+
+    >>> nd.multi_all_finite(nd.ones(2), nd.array([np.nan]), num_arrays=2).asscalar()
+    0.0
+    """
+    return _finite(xp, data, init_output)

@@ -17,9 +17,12 @@ def _whole(xp, index):
 
 
 def _check(xp, index, low, n, what):
-    if index.size and (bool(xp.any(index < low)) or bool(xp.any(index >= n))):
-        bad = xp.getitem(index, xp.logical_or(index < low, index >= n))
-        raise BoundsError(f"index {int(bad[0])} is out of bounds for {what} with size {n}")
+    if not index.size:
+        return
+    outside = xp.logical_or(index < low, index >= n)
+    if xp.item(xp.any(outside)):
+        first = xp.getitem(index, (outside,))[:1]
+        raise BoundsError(f"index {xp.item(first)} is out of bounds for {what} with size {n}")
 
 
 def _fold(xp, index, n, mode):
@@ -233,7 +236,7 @@ def one_hot(xp, indices, *, depth: int, on_value: float = 1.0, off_value: float 
     if depth < 0:
         raise ValueError("depth is negative")
     index = xp.expand_dims(_whole(xp, indices), -1)
-    on, off = dtype.type(on_value), dtype.type(off_value)
+    on, off = xp.scalar(on_value, dtype), xp.scalar(off_value, dtype)
     return xp.where(xp.equal(index, xp.arange(depth, dtype=index.dtype)), on, off)
 
 

@@ -338,7 +338,7 @@ def pad(xp, data, *, mode: PadMode, pad_width: Shape, constant_value: float = 0.
     """
     pairs = _padding(data.shape, pad_width, mode)
     if mode == "constant":
-        return xp.pad(data, pairs, mode=mode, constant_values=data.dtype.type(constant_value))
+        return xp.pad(data, pairs, mode=mode, constant_values=constant_value)
     return xp.pad(data, pairs, mode=mode)
 
 

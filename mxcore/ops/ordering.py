@@ -148,7 +148,7 @@ def topk(xp, data, *, axis: int | None = -1, k: int = 1, ret_typ: Literal["both"
         return xp.astype(index, dtype)
     if ret_typ == "mask":
         out = xp.zeros(line.shape, data.dtype)
-        xp.put_along_axis(out, index, data.dtype.type(1), axis=axis)
+        xp.put_along_axis(out, index, xp.scalar(1, data.dtype), axis=axis)
         return xp.reshape(out, data.shape)
     value = xp.take_along_axis(line, index, axis=axis)
     return (value, index) if ret_typ == "value" else (value, xp.astype(index, dtype), index)

@@ -136,7 +136,7 @@ def _skipping_nan(name, method, neutral, meaning):
     def reduce(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude: bool = False):
         axes = _axes(data, axis, exclude)
         if data.dtype.kind not in "iub":
-            data = xp.where(xp.isnan(data), data.dtype.type(neutral), data)
+            data = xp.where(xp.isnan(data), xp.scalar(neutral, data.dtype), data)
         r = getattr(xp, method)(data, axis=axes, keepdims=keepdims)
         return _shaped(xp, r, data, axes, keepdims)
 
@@ -181,7 +181,7 @@ def norm(xp, data, *, ord: int = 2, axis: Shape | None = None, out_dtype: DType 
         r = xp.sum(x, axis=axes, keepdims=keepdims)
     else:
         scale = xp.max(x, axis=axes, keepdims=True)
-        scale = xp.where(xp.logical_and(scale > 0, xp.isfinite(scale)), scale, x.dtype.type(1))
+        scale = xp.where(xp.logical_and(scale > 0, xp.isfinite(scale)), scale, xp.scalar(1, x.dtype))
         x = x / scale
         r = xp.sqrt(xp.sum(x * x, axis=axes, keepdims=keepdims))
         r = r * xp.reshape(scale, r.shape)

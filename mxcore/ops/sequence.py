@@ -59,7 +59,7 @@ def sequence_mask(xp, data, sequence_length=None, *, use_sequence_length: bool =
     _check_axis(axis, (0, 1))
     if not use_sequence_length:
         return xp.copy(data)
-    return xp.where(_before_end(xp, data, sequence_length, axis), data, data.dtype.type(value))
+    return xp.where(_before_end(xp, data, sequence_length, axis), data, xp.scalar(value, data.dtype))
 
 
 @sequence_mask.gradient

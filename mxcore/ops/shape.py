@@ -3,33 +3,7 @@
 from math import prod
 
 from ..errors import ShapeError
-from ..registry import OPS, DType, Shape, register, rules
-
-
-@register("Cast", aliases=("cast",), infer=rules.same, types=rules.cast)
-def cast(xp, data, *, dtype: DType):
-    """The values as another data type; floats become integers by truncation.
-
-    >>> nd.Cast(nd.array([1.9]), dtype="int32").asnumpy()
-    array([1], dtype=int32)
-    """
-    return xp.astype(data, dtype) if data.dtype != dtype else xp.copy(data)
-
-
-@cast.gradient
-def _(n, g):
-    return OPS["_cast_like"](g, n.inputs[0])
-
-
-@register("_cast_like", infer=lambda a, s: (s, [s[0]]), types=lambda a, t, n: (t, [t[1]]), uniform=False, shape_only=("like",))
-def cast_like(xp, data, like):
-    """The values as the data type of ``like``."""
-    return xp.astype(data, like.dtype)
-
-
-@cast_like.gradient
-def _(n, g):
-    return cast_like(g, n.inputs[0]), None
+from ..registry import OPS, Shape, register, rules
 
 
 def target_shape(shape, codes, reverse=False):

@@ -230,7 +230,7 @@ def _(n, g):
 def slice_assign_scalar(xp, data, *, scalar: Scalar = 0.0, begin: Slots, end: Slots, step: Slots = ()):
     """A copy of ``data`` with a number in the place that ``slice`` would read."""
     out = xp.copy(data)
-    xp.setitem(out, _key(data.ndim, begin, end, step), data.dtype.type(scalar))
+    xp.setitem(out, _key(data.ndim, begin, end, step), xp.scalar(scalar, data.dtype))
     return out
 
 

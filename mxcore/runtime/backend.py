@@ -3,8 +3,7 @@
 A backend is two things. First ``xp``, a namespace of array functions named as in NumPy and the array API standard; the
 names are listed in :data:`XP`. Second a few methods for memory, transfer and random numbers. Raw arrays carry ``shape``,
 ``dtype`` (a ``numpy.dtype``), ``ndim`` and ``size``, support Python's arithmetic and comparison operators among
-themselves and with numbers, basic indexing (a view, or a copy that ``setitem`` is never asked to write through), and
-``bool()``, ``int()`` of one element.
+themselves and with numbers, and basic indexing (a view, or a copy that ``setitem`` is never asked to write through).
 """
 
 from __future__ import annotations
@@ -31,6 +30,9 @@ XP: tuple[str, ...] = (
     "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray",
     # a number in the form that meets arrays of a type fastest: scalar(value, dtype)
     "scalar",
+    # the number that an array of one element holds, on the host: waits for the device, so only where a value decides a
+    # shape or an error
+    "item",
     # type and memory
     "astype", "copy", "copyto", "ascontiguousarray",
     # shape
@@ -78,7 +80,12 @@ class Backend(Protocol):
         """Wait until the device has done all that was asked; errors of kernels surface here."""
 
     def rng(self, seed: int, index: int) -> Any:
-        """A random generator: ``uniform, normal, gamma, ...`` as in ``numpy.random.Generator``, giving raw arrays."""
+        """A random generator that gives raw arrays.
+
+        Of ``numpy.random.Generator`` it has ``random, standard_normal, standard_exponential`` (``size, dtype``),
+        ``standard_gamma`` (``shape, size, dtype``), ``poisson`` (``lam, size``), ``integers`` (``low, high, size, dtype``)
+        and ``permutation`` (of a number); ``shape`` and ``lam`` may be raw arrays that broadcast to ``size``.
+        """
 
     def memory_info(self, index: int) -> tuple[int, int]:
         """Free and total bytes."""

@@ -63,6 +63,10 @@ def _scalar(value: Any, dtype: np.dtype) -> Any:
     return found
 
 
+def _item(a: Any) -> Any:
+    return a.item()
+
+
 def _getitem(a: Any, key: Any) -> Any:
     return a[key]
 
@@ -142,5 +146,5 @@ XP = SimpleNamespace(
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
     copyto=_copyto, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
-    add_at=_add_at, take=_take, argsort=_argsort, scalar=_scalar,
+    add_at=_add_at, take=_take, argsort=_argsort, scalar=_scalar, item=_item,
 )
