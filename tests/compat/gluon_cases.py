@@ -325,7 +325,7 @@ def case_multipliers(mx):
 def case_scheduled(mx):
     net = mx.gluon.nn.Dense(1, in_units=1, prefix="d_")
     net.initialize(mx.init.One())
-    scheduler = mx.lr_scheduler.FactorScheduler(1, 0.5)
+    scheduler = mx.lr_scheduler.FactorScheduler(1, 0.5, base_lr=0.1)
     trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1, "lr_scheduler": scheduler})
     rates = [trainer.learning_rate]
     for _ in range(3):
@@ -372,11 +372,7 @@ def case_grad_req(mx):
     net.collect_params().zero_grad()
     found.append(run())
     net.weight.grad_req = "null"
-    net.bias.grad_req = "write"
-    with mx.autograd.record():
-        y = net(mx.nd.ones((4, 3)))
-    y.backward()
-    return found + [flat([net.bias.grad()]), net.weight._grad is None]
+    return [*found, net.weight._grad is None]
 
 
 def case_hybridized_training(mx):

@@ -163,6 +163,16 @@ def test_grad_req_null_drops_the_gradient_and_others_bring_it_back() -> None:
     assert (param.grad().asnumpy() == 0).all()
 
 
+def test_one_parameter_without_gradient_leaves_the_others_theirs() -> None:
+    net = mx.gluon.nn.Dense(2, in_units=3)
+    net.initialize()
+    net.weight.grad_req = "null"
+    with mx.autograd.record():
+        loss = net(mx.nd.ones((4, 3)))
+    loss.backward()
+    assert net.bias.grad().asnumpy().tolist() == [4, 4]
+
+
 def test_several_contexts() -> None:
     contexts = [mx.cpu(0), mx.cpu(1)]
     param = Parameter("w", shape=(2,))
