@@ -14,7 +14,7 @@ from ..errors import GradientError
 from ..registry.op import OPS, Op
 from ..registry.schema import Attrs
 from .compose import Value, leaf
-from .node import Entry, Node, Shaped, topological
+from .node import Entry, Node, Shaped, by_time, topological
 
 __all__ = ["NOTHING", "SHAPE", "WHOLE", "Call", "GraphWorld", "World", "as_list", "keep", "saves", "sweep", "symbolic_gradient"]
 
@@ -104,7 +104,7 @@ def sweep(
             slots = pending.setdefault(node, [None])
             slots.extend([None] * (j + 1 - len(slots)))
             slots[j] = g if slots[j] is None else add(slots[j], g)
-    order = topological([n for n, _ in heads], stop)
+    order = by_time([n for n, _ in heads], stop)
     keep: set[Node] = set() if wanted is None else set(wanted)
     needed: set[Node] | None = None
     if wanted is not None:

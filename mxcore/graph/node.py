@@ -1,12 +1,17 @@
 """Nodes and their traversal. A tape entry and a symbol are the same thing: a pair (node, output index)."""
 
+import itertools
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
 
 from ..registry.op import Op
 from ..registry.schema import EMPTY, Attrs
 
-__all__ = ["Entry", "Node", "Shaped", "Variable", "topological"]
+__all__ = ["Entry", "Node", "Shaped", "Variable", "by_time", "topological"]
+
+
+_CLOCK = itertools.count()
 
 
 class Shaped:
@@ -51,9 +56,11 @@ class Node:
         User attributes of symbols (``__lr_mult__``, ``ctx_group``, ...).
     saved : tuple or None
         Tape only: the values that the gradient rule reads, inputs then outputs; see :mod:`mxcore.autograd`.
+    time : int
+        Counts up: a node is made after its inputs, so this is a topological order.
     """
 
-    __slots__ = ("attrs", "inputs", "name", "op", "saved", "text")
+    __slots__ = ("attrs", "inputs", "name", "op", "saved", "text", "time")
 
     def __init__(self, op: Op | None, attrs: Attrs, inputs: tuple, name: str = "", text: dict[str, str] | None = None,
                  saved: Any = None) -> None:
@@ -63,6 +70,7 @@ class Node:
         self.name = name
         self.text = text
         self.saved = saved
+        self.time = next(_CLOCK)
 
     def __repr__(self) -> str:
         return f"<node {self.name or '?'}: {self.op.name if self.op else 'variable'}>"
@@ -106,3 +114,24 @@ def topological(heads: Iterable[Node], stop: Any = ()) -> list[Node]:
                 stack.pop()
                 order.append(node)
     return order
+
+
+_TIME = attrgetter("time")
+
+
+def by_time(heads: Iterable[Node], stop: Iterable[Node] = ()) -> list[Node]:
+    """The nodes that ``heads`` depend on, in the order in which they were made; cheaper than :func:`topological`."""
+    seen: set[Node] = set(stop)
+    found: list[Node] = []
+    stack = list(heads)
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        found.append(node)
+        for entry in node.inputs:
+            if entry is not None and entry[0] not in seen:
+                stack.append(entry[0])
+    found.sort(key=_TIME)
+    return found

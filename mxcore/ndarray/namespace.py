@@ -24,18 +24,10 @@ def _is_array(v: Any) -> bool:
 def function_of(op: Op, name: str, module: str) -> Callable:
     """The eager function of an operator."""
     attrs_free = not any(a.required for a in op.schema.attrs.values())
-    count = len(op.schema.inputs) if attrs_free and not op.schema.variadic and not op.schema.optional else 0
     if not op.schema.inputs and not op.schema.variadic:
         return _dressed(_creator(op), op, name, module)
-    defaults = op.parse({}) if attrs_free else None
 
-    def function(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs and len(args) == count and isinstance(args[0], NDArray):
-            for a in args:
-                if not isinstance(a, NDArray):
-                    break
-            else:
-                return invoke(op, args, defaults)  # type: ignore[arg-type]
+    def general(*args: Any, **kwargs: Any) -> Any:
         arrays, given, out, _ = bind(op, args, kwargs, _is_array)
         while arrays and arrays[-1] is None:
             arrays.pop()
@@ -49,13 +41,30 @@ def function_of(op: Op, name: str, module: str) -> Callable:
                 raise ArgumentError(f"{op.name}: input {absent[0]!r} is missing; inputs are {needed}")
         return invoke(op, arrays, attrs, out)
 
+    # the usual calls, arrays alone, go straight to invoke
+    if attrs_free and len(op.schema.inputs) == 1 and not op.schema.variadic:
+        defaults = op.parse({})
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs and len(args) == 1 and isinstance(args[0], NDArray):
+                return invoke(op, args, defaults)
+            return general(*args, **kwargs)
+    elif attrs_free and len(op.schema.inputs) == 2 and not op.schema.optional and not op.schema.variadic:
+        defaults = op.parse({})
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if not kwargs and len(args) == 2 and isinstance(args[0], NDArray) and isinstance(args[1], NDArray):
+                return invoke(op, args, defaults)
+            return general(*args, **kwargs)
+    else:
+        function = general
     return _dressed(function, op, name, module)
 
 
 def _creator(op: Op) -> Callable:
     def function(*args: Any, **kwargs: Any) -> Any:
-        ctx = kwargs.pop("ctx", None)
         _, given, out, _ = bind(op, args, kwargs, _is_array)
+        ctx = given.pop("ctx", None)
         if out is not None:
             dev = (out[0] if isinstance(out, (list, tuple)) else out)._dev
         else:

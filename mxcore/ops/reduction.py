@@ -27,8 +27,7 @@ def spread(xp, data, like, *, axis: Shape | None = None, keepdims: bool = False,
     axes = _axes(like, axis, exclude)
     if mean:
         data = xp.astype(data / _at_least_one(product(like.shape[i] for i in axes)), data.dtype)
-    shape = tuple(1 if i in axes else d for i, d in enumerate(like.shape))
-    return xp.broadcast_to(xp.reshape(data, shape), like.shape)
+    return xp.broadcast_to(xp.reshape(data, rules.reduced_shape(like.shape, axes, True)), like.shape)
 
 
 @spread.gradient

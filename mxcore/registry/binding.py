@@ -12,6 +12,14 @@ __all__ = ["bind", "signature_of", "target_of"]
 _SPACES = ("contrib", "linalg", "sparse", "image", "random")
 
 
+def _positional(op: Op) -> list[str]:
+    """Attributes in the order in which a caller may give them; where arrays come from nothing, ``ctx`` stands before ``dtype``."""
+    names = list(op.schema.attrs)
+    if not op.schema.inputs and not op.schema.variadic and "dtype" in names:
+        names.insert(names.index("dtype"), "ctx")
+    return names
+
+
 def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable[[Any], bool]) -> tuple[list, dict, Any, Any]:
     """Sort the arguments of a call.
 
@@ -48,7 +56,7 @@ def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable
             placed = arrays[: len(arrays) - len(named)]
             arrays = placed + [by_name.get(n) for n in order[len(placed):]]
         return arrays, kwargs, out, name
-    inputs, attrs = schema.inputs, list(schema.attrs)
+    inputs, attrs = schema.inputs, _positional(op)
     arrays = [None] * len(inputs)
     given = {}
     slots = [*inputs, *attrs, "out", "name"]
@@ -94,8 +102,9 @@ def signature_of(op: Op) -> inspect.Signature:
     else:
         parameters += [kind(n, kind.POSITIONAL_OR_KEYWORD, default=None) for n in op.schema.inputs]
         after = kind.POSITIONAL_OR_KEYWORD
-    for a in op.schema.attrs.values():
-        parameters.append(kind(a.name, after, default=None if a.required else a.default))
+    for n in _positional(op):
+        a = op.schema.attrs.get(n)
+        parameters.append(kind(n, after, default=None if a is None or a.required else a.default))
     taken = {p.name for p in parameters}  # hidden operators may call an input "out"
     parameters += [kind(n, after, default=None) for n in ("out", "name") if n not in taken]
     parameters.append(kind("kwargs", kind.VAR_KEYWORD))

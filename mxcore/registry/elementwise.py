@@ -206,7 +206,15 @@ def kernel_of(op: Op) -> Callable:
         ready[dtype] = tuple(xp.scalar(v, dtype) for v in literals)
         return ready[dtype]
 
-    if not attrs and not truth:
+    if not attrs and not truth and len(op.schema.inputs) == 1:
+        def kernel(xp: Any, data: Any) -> Any:
+            constants = ready.get(data.dtype)
+            if constants is None:
+                constants = prepared(xp, data.dtype)
+                if constants is None:
+                    return convert(xp, (data,), {})
+            return function(xp, data, *constants)
+    elif not attrs and not truth:
         def kernel(xp: Any, *arrays: Any) -> Any:
             dtype = arrays[0].dtype
             constants = ready.get(dtype)

@@ -34,7 +34,7 @@ class Op:
 
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd", "outputs", "plain",
-                 "raw_rule", "rule", "schema", "several", "shape_only", "shaped", "strict", "types", "uniform", "view", "visible")
+                 "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped", "strict", "types", "uniform", "view", "visible")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
         self.name = name
@@ -64,6 +64,7 @@ class Op:
         self.nograd = False
         self.shaped = False
         self.plain = True
+        self.simple = True  # on raw arrays: one kernel call, one result
         self.several = True  # may have several visible outputs
         self.strict = 0  # what invoke checks of several inputs: 1 one type, 2 one type and one shape
         self.namespace = ""
@@ -213,6 +214,7 @@ def register(
 def enter_op(op: Op) -> Op:
     """Put a finished record into the table under all its names."""
     single = not callable(op.outputs) and len(op.outputs) == 1
+    op.simple = single and not (op.mutates or op.schema.wants)
     op.plain = single and not (op.view or op.mutates or op.schema.wants)
     several = len(op.schema.inputs) > 1 or op.schema.variadic is not None
     op.several = callable(op.visible) or (op.visible or len(op.outputs) if not callable(op.outputs) else 2) != 1

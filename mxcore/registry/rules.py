@@ -7,6 +7,7 @@ dimension is ``-1``. A type rule is the same over data types. Rules run forwards
 ``ShapeError`` or ``DTypeError`` that says which relation, with the shapes.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
@@ -60,6 +61,7 @@ def normalize_axis(axis: int, ndim: int, what: str = "axis") -> int:
     return axis % ndim if ndim else 0
 
 
+@functools.lru_cache(4096)
 def normalize_axes(axis: Any, ndim: int, exclude: bool = False) -> tuple[int, ...]:
     """Sorted non-negative axes; ``None`` and ``()`` mean all, ``exclude`` inverts.
 
@@ -67,7 +69,7 @@ def normalize_axes(axis: Any, ndim: int, exclude: bool = False) -> tuple[int, ..
     ((2,), (0, 1), (1, 2))
     """
     if axis is None or axis == ():
-        return tuple(range(ndim)) if not exclude or axis is None or axis == () else ()
+        return tuple(range(ndim))
     chosen = {normalize_axis(a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)}
     if exclude:
         return tuple(i for i in range(ndim) if i not in chosen)
@@ -109,6 +111,7 @@ def broadcast(attrs: Attrs, ins: Shapes) -> tuple[Shapes, Shapes]:
     return ins, [broadcast_shapes(ins)]
 
 
+@functools.lru_cache(4096)
 def reduced_shape(shape: ShapeT, axis: Any, keepdims: bool, exclude: bool = False) -> ShapeT:
     """Shape after a reduction; a full reduction without keepdims has shape (1,), there being no 0-dim arrays."""
     if shape is None:

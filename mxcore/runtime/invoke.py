@@ -263,7 +263,7 @@ def apply_raw(backend: Any) -> Callable:
     name, xp, kind = backend.name, backend.xp, backend.array_type
 
     def apply(op: Op, raws: Sequence[Any], attrs: Attrs) -> Any:
-        if op.plain:
+        if op.simple:
             r = (op.kernels.get(name) or resolve(op, name))(xp, *raws, **attrs)
             return r if type(r) is kind else backend.asarray(r)
         from .device import raw_device
