@@ -32,8 +32,8 @@ def _make(name: str, both: str, left: str, right: str, python: Callable | None, 
                 return compose(op, (rhs,), op.parse({"scalar": lhs}), hint=right)
             if python is not None:
                 return python(lhs, rhs)
-        raise TypeError(f"{name}: types {type(lhs).__name__} and {type(rhs).__name__} not supported; expected symbols or "
-                        "numbers")
+        raise TypeError(f"{name}: types {type(lhs).__name__} and {type(rhs).__name__} not supported; "
+                        "expected symbols or numbers")
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{meaning}, of symbols of one shape, or a symbol and a number."
@@ -50,12 +50,14 @@ _TABLE = {
     "maximum": ("_Maximum", "_MaximumScalar", "_MaximumScalar", max, "The larger of two"),
     "minimum": ("_Minimum", "_MinimumScalar", "_MinimumScalar", min, "The smaller of two"),
     "hypot": ("_Hypot", "_HypotScalar", "_HypotScalar", np.hypot, "Length of the hypotenuse"),
-    "equal": ("_equal", "_EqualScalar", "_EqualScalar", operator.eq, "1 where equal"),
-    "not_equal": ("_not_equal", "_NotEqualScalar", "_NotEqualScalar", operator.ne, "1 where not equal"),
-    "greater": ("_greater", "_GreaterScalar", "_LesserScalar", operator.gt, "1 where greater"),
-    "greater_equal": ("_greater_equal", "_GreaterEqualScalar", "_LesserEqualScalar", operator.ge, "1 where not less"),
-    "lesser": ("_lesser", "_LesserScalar", "_GreaterScalar", operator.lt, "1 where less"),
-    "lesser_equal": ("_lesser_equal", "_LesserEqualScalar", "_GreaterEqualScalar", operator.le, "1 where not greater"),
+    "equal": ("_equal", "_equal_scalar", "_equal_scalar", operator.eq, "1 where equal"),
+    "not_equal": ("_not_equal", "_not_equal_scalar", "_not_equal_scalar", operator.ne, "1 where not equal"),
+    "greater": ("_greater", "_greater_scalar", "_lesser_scalar", operator.gt, "1 where greater"),
+    "greater_equal": ("_greater_equal", "_greater_equal_scalar", "_lesser_equal_scalar",
+                      operator.ge, "1 where not less"),
+    "lesser": ("_lesser", "_lesser_scalar", "_greater_scalar", operator.lt, "1 where less"),
+    "lesser_equal": ("_lesser_equal", "_lesser_equal_scalar", "_greater_equal_scalar",
+                     operator.le, "1 where not greater"),
     "logical_and": ("_logical_and", "_LogicalAndScalar", "_LogicalAndScalar", None, "1 where both are non-zero"),
     "logical_or": ("_logical_or", "_LogicalOrScalar", "_LogicalOrScalar", None, "1 where one is non-zero"),
     "logical_xor": ("_logical_xor", "_LogicalXorScalar", "_LogicalXorScalar", None, "1 where exactly one is non-zero"),
@@ -80,6 +82,9 @@ for _name, _python in {
     setattr(Symbol, f"__{_name}__", _method(FUNCTIONS[_python]))
     if _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
         setattr(Symbol, f"__r{_name}__", _method(FUNCTIONS[_python], swapped=True))
+# MXNet names the node of 2 ** x otherwise than that of power(2, x)
+Symbol.__rpow__ = _method(_make("power", "_Power", "_PowerScalar", "_rpower_scalar", None, "Power"),  # type: ignore[attr-defined]
+                          swapped=True)
 Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
