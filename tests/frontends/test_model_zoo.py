@@ -48,9 +48,9 @@ def test_a_thumbnail_network_learns() -> None:
     net = vision.get_resnet(1, 18, classes=2, thumbnail=True)
     net.initialize(mx.init.Xavier())
     net.hybridize()
-    x = mx.nd.array(PROGRAM["values"]((4, 3, 8, 8), 1))
+    x = mx.nd.array(PROGRAM["values"]((4, 3, 16, 16), 1))
     label = mx.nd.array([0, 1, 0, 1])
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.05})
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
     loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     history = []
     for _ in range(4):
