@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 from .errors import ArgumentError
+from .files import pickles
 
 __all__ = ["CosineScheduler", "FactorScheduler", "LRScheduler", "MultiFactorScheduler", "PolyScheduler"]
 
@@ -58,6 +59,10 @@ class LRScheduler:
         self.warmup_final_lr = base_lr
         self.warmup_begin_lr = warmup_begin_lr
         self.warmup_mode = warmup_mode
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        pickles.admit(f"{cls.__module__}.{cls.__qualname__}", cls)  # states of optimizers may name users' schedules
 
     def get_warmup_lr(self, num_update: int) -> float:
         """The learning rate during the warm-up.

@@ -104,9 +104,11 @@ def mp_sgd_mom_update(xp, weight, grad, mom, weight32, *, lr: float, momentum: f
 
 def _nag(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
     check_shapes(weight, grad, mom)
-    step = lr * decayed(scaled(xp, grad, rescale_grad, clip_gradient), weight, wd)
-    mom = momentum * mom - step
-    return weight + momentum * mom - step, mom
+    grad = scaled(xp, grad, rescale_grad, clip_gradient)
+    step = lr * decayed(grad, weight, wd)
+    new = weight + momentum * (momentum * mom - step) - step
+    # MXNet writes the weight first and reads it again for the momentum, so that its decay is that of the new weight
+    return new, momentum * mom - lr * decayed(grad, new, wd)
 
 
 @register("nag_mom_update", infer=rules.same, mutates=("mom",), nograd=True)
@@ -114,8 +116,8 @@ def nag_mom_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, w
                    rescale_grad: float = 1.0, clip_gradient: float = -1.0):
     """Nesterov's accelerated gradient, with the momentum looked ahead by one step.
 
-    ``g = lr * (grad + wd * weight)``; ``mom = momentum * mom - g``; ``weight + momentum * mom - g``
-    (Sutskever, Martens, Dahl & Hinton, ICML 2013).
+    ``g = lr * (grad + wd * weight)``; ``weight + momentum * (momentum * mom - g) - g``;
+    ``mom = momentum * mom - lr * (grad + wd * new weight)`` (Sutskever, Martens, Dahl & Hinton, ICML 2013).
     """
     return _nag(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
 

@@ -99,8 +99,8 @@ class ccSGD(SGD):
 class NAG(MomentumOptimizer):
     """Nesterov's accelerated gradient.
 
-    ``g = lr * (clip(rescale_grad * grad) + wd * weight)``; ``state = momentum * state - g``;
-    ``weight += momentum * state - g``.
+    ``g = lr * (clip(rescale_grad * grad) + wd * weight)``; ``weight += momentum * (momentum * state - g) - g``;
+    ``state = momentum * state - g``, with the decay of the new weight.
 
     Parameters
     ----------
