@@ -4,9 +4,9 @@ import sys
 from types import ModuleType
 
 from .. import operator as _operator  # the operator Custom
-from . import contrib_updates, namespace
+from . import contrib_updates, namespace, random
 from .creation import (
-    arange, array, concatenate, empty, eye, from_dlpack, from_numpy, full, linspace, moveaxis, onehot_encode, ones,
+    arange, array, concatenate, empty, eye, from_dlpack, from_numpy, full, histogram, linspace, moveaxis, onehot_encode, ones,
     split_v2, to_dlpack_for_read, to_dlpack_for_write, waitall, zeros,
 )
 from .files import load, load_frombuffer, save

@@ -15,8 +15,8 @@ from ..runtime.device import device_of, devices
 from ..runtime.invoke import invoke, wrap
 from .ndarray import NDArray
 
-__all__ = ["arange", "array", "concatenate", "empty", "eye", "from_dlpack", "from_numpy", "full", "linspace", "moveaxis",
-           "ones", "onehot_encode", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "waitall", "zeros"]
+__all__ = ["arange", "array", "concatenate", "empty", "eye", "from_dlpack", "from_numpy", "full", "histogram", "linspace",
+           "moveaxis", "ones", "onehot_encode", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "waitall", "zeros"]
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -199,6 +199,29 @@ def split_v2(ary: NDArray, indices_or_sections: int | Sequence[int], axis: int =
     else:
         attrs = {"indices": (0, *indices_or_sections), "axis": axis, "squeeze_axis": squeeze_axis}
     return invoke(op, (ary,), op.parse(attrs))
+
+
+def histogram(a: NDArray, bins: int | NDArray = 10, range: tuple[float, float] | None = None) -> Any:
+    """How many elements of ``a`` fall into each bin (int64), and the edges of the bins.
+
+    Parameters
+    ----------
+    a : NDArray
+    bins : int or NDArray
+        A number of equal bins, or their edges.
+    range : (float, float), optional
+        Where equal bins begin and end; default: from the least to the greatest element.
+
+    >>> [x.asnumpy().tolist() for x in nd.histogram(nd.array([0, 1, 1, 4]), bins=2, range=(0, 4))]
+    [[3, 1], [0.0, 2.0, 4.0]]
+    """
+    op = OPS["_histogram"]
+    if isinstance(bins, NDArray):
+        return invoke(op, (a, bins), op.parse({}))
+    if range is None:
+        low, high = (float(a._method(m).asscalar()) for m in ("min", "max")) if a.size else (0.0, 1.0)
+        range = (low, high) if low < high else (low - 0.5, high + 0.5)
+    return invoke(op, (a,), op.parse({"bin_cnt": bins, "range": tuple(range)}))
 
 
 def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:

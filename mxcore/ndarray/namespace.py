@@ -12,6 +12,7 @@ from ..registry.binding import bind, signature_of, target_of
 from ..registry.op import OPS, Op
 from ..runtime.device import device_of
 from ..runtime.invoke import create, invoke
+from .fluent import ArrayMethods
 from .ndarray import NDArray
 
 __all__ = ["METHODS", "fill", "function_of", "late", "populate"]
@@ -153,5 +154,5 @@ def populate(root: ModuleType) -> None:
     for name in METHODS:
         function = main.get(name)
         if function is not None and name not in vars(NDArray):
-            setattr(NDArray, name, _method_of(function, name))
-    NDArray.transpose = _transpose  # type: ignore[attr-defined]
+            setattr(ArrayMethods, name, _method_of(function, name))
+    ArrayMethods.transpose = _transpose

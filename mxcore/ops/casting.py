@@ -73,7 +73,7 @@ def _multicast_types(attrs, types, outputs=1):
     return types, [common if is_floating(t) else t for t in types]
 
 
-@register("amp_multicast", infer=lambda a, s: (s, list(s)), types=_multicast_types, uniform=False, count="num_outputs",
+@register("amp_multicast", infer=lambda a, s: (s, list(s)), types=_multicast_types, uniform=False,
           outputs=lambda a, count: tuple(f"output{i}" for i in range(a.num_outputs)))
 def amp_multicast(xp, *data, num_outputs: int, cast_narrow: bool = False):
     """Arrays cast to the widest (``cast_narrow``: the narrowest) floating-point type among them; others stay as they are.

@@ -4,8 +4,8 @@ import sys
 from types import ModuleType
 
 from ..ndarray.namespace import late as _late
-from . import namespace
-from .creation import arange, eye, full, linspace, ones, zeros
+from . import namespace, random
+from .creation import arange, eye, full, histogram, linspace, ones, split_v2, zeros
 from .operators import FUNCTIONS as _FUNCTIONS
 from .symbol import Group, Symbol, load, load_json, var
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..dtype import dtype_of, name_of
+from ..errors import ArgumentError
 from ..registry.op import OPS
 from .symbol import Symbol, compose
 
-__all__ = ["arange", "eye", "full", "linspace", "ones", "zeros"]
+__all__ = ["arange", "eye", "full", "histogram", "linspace", "ones", "split_v2", "zeros"]
 
 
 def _make(op_name: str, kwargs: dict[str, Any], **attrs: Any) -> Symbol:
@@ -50,3 +51,24 @@ def linspace(start: float, stop: float, num: int, endpoint: bool = True, name: s
     """Evenly spaced values, a given number of them."""
     return _make("_linspace", {"name": name}, start=start, stop=stop, num=num, endpoint=endpoint,
                  dtype=name_of(dtype_of(dtype)))
+
+
+def split_v2(ary: Symbol, indices_or_sections: int | tuple[int, ...], axis: int = 0, squeeze_axis: bool = False) -> Symbol:
+    """Equal parts, or parts that begin at the given indices; see :func:`mxcore.nd.split_v2`."""
+    op = OPS["_split_v2"]
+    attrs = {"axis": axis, "squeeze_axis": squeeze_axis}
+    if isinstance(indices_or_sections, int):
+        attrs |= {"indices": (), "sections": indices_or_sections}
+    else:
+        attrs |= {"indices": (0, *indices_or_sections)}
+    return compose(op, (ary,), op.parse(attrs))
+
+
+def histogram(a: Symbol, bins: int | Symbol = 10, range: tuple[float, float] | None = None, **kwargs: Any) -> Symbol:
+    """Counts and edges of bins: a number of equal ones over ``range``, or those with the edges ``bins``."""
+    op = OPS["_histogram"]
+    if isinstance(bins, Symbol):
+        return compose(op, (a, bins), op.parse({}), kwargs.get("name"), kwargs.get("attr"))
+    if range is None:
+        raise ArgumentError("histogram: range is needed with a number of bins")
+    return compose(op, (a,), op.parse({"bin_cnt": bins, "range": tuple(range)}), kwargs.get("name"), kwargs.get("attr"))
