@@ -18,6 +18,7 @@ from ..registry.op import APPLY, OPS, Op
 from ..registry.schema import Attrs
 from ..runtime.device import Device, device_of
 from ..runtime.invoke import STATE, invoke, invoke_pair, wrap
+from .fluent import ArrayMethods
 
 __all__ = ["NDArray"]
 
@@ -60,7 +61,7 @@ def _inplace(name: str, scalar_name: str, symbol: str) -> Callable:
     return method
 
 
-class NDArray:
+class NDArray(ArrayMethods):
     """A multi-dimensional array of one data type on one device.
 
     Made by :func:`mxcore.nd.array`, :func:`mxcore.nd.zeros` and the like, or as the result of operators. Arrays are

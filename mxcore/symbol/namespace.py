@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ArgumentError
 from ..registry.binding import bind, signature_of
 from ..registry.op import Op
+from .fluent import SymbolMethods
 from .symbol import Symbol, compose
 
 __all__ = ["function_of", "populate"]
@@ -62,7 +63,7 @@ def populate(root: ModuleType) -> None:
     for name in (*METHODS, "reshape", "astype", "transpose"):
         function = main.get(name)
         if function is not None and name not in vars(Symbol):
-            setattr(Symbol, name, _method_of(function, name))
+            setattr(SymbolMethods, name, _method_of(function, name))
 
     def reshape(self: Symbol, *shape: Any, **kwargs: Any) -> Symbol:
         """The symbol in another shape: ``s.reshape((2, -1))`` or ``s.reshape(2, -1)``."""
@@ -81,4 +82,4 @@ def populate(root: ModuleType) -> None:
         return main["transpose"](self, axes=kwargs.pop("axes", axes), **kwargs)
 
     for method in (reshape, astype, transpose):
-        setattr(Symbol, method.__name__, method)
+        setattr(SymbolMethods, method.__name__, method)

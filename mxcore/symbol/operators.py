@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..registry.op import OPS
+from .fluent import SymbolMethods
 from .symbol import Symbol, compose
 
 __all__ = ["FUNCTIONS"]
@@ -79,13 +80,12 @@ for _name, _python in {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "mod": "modulo", "pow": "power",
     "eq": "equal", "ne": "not_equal", "gt": "greater", "ge": "greater_equal", "lt": "lesser", "le": "lesser_equal",
 }.items():
-    setattr(Symbol, f"__{_name}__", _method(FUNCTIONS[_python]))
+    setattr(SymbolMethods, f"__{_name}__", _method(FUNCTIONS[_python]))
     if _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
-        setattr(Symbol, f"__r{_name}__", _method(FUNCTIONS[_python], swapped=True))
+        setattr(SymbolMethods, f"__r{_name}__", _method(FUNCTIONS[_python], swapped=True))
 # MXNet names the node of 2 ** x otherwise than that of power(2, x)
 Symbol.__rpow__ = _method(_make("power", "_Power", "_PowerScalar", "_rpower_scalar", None, "Power"),  # type: ignore[attr-defined]
                           swapped=True)
-Symbol.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 def _negative(self: Symbol) -> Symbol:
@@ -97,5 +97,5 @@ def _absolute(self: Symbol) -> Symbol:
     return compose(op, (self,), op.parse({}), hint="abs")
 
 
-Symbol.__neg__ = _negative  # type: ignore[attr-defined]
-Symbol.__abs__ = _absolute  # type: ignore[attr-defined]
+SymbolMethods.__neg__ = _negative
+SymbolMethods.__abs__ = _absolute

@@ -19,6 +19,7 @@ from ..graph.node import Entry, Node, Variable, topological
 from ..ops import load as load_operators
 from ..registry.op import APPLY, OPS, Op
 from ..registry.schema import Attrs
+from .fluent import SymbolMethods
 from .inference import infer_shape, infer_type
 
 __all__ = ["Group", "Symbol", "Variable", "from_tape", "load", "load_json", "var"]
@@ -26,7 +27,7 @@ __all__ = ["Group", "Symbol", "Variable", "from_tape", "load", "load_json", "var
 load_operators()
 
 
-class Symbol:
+class Symbol(SymbolMethods):
     """One or more outputs of a graph of operators.
 
     Made by :func:`var` and by operators on symbols. Names, listing order and files are those of MXNet.
