@@ -50,7 +50,8 @@ def _described(block: "Block", numbers: Iterator[int]) -> dict[str, Any]:
     found.update(block._graph_description())
     found["children"] = {child.name: name for name, child in block._children.items()}
     for child in block._children.values():
-        found[_key(child, numbers)] = _described(child, numbers)
+        key = _key(child, numbers)  # numbered before what is below it
+        found[key] = _described(child, numbers)
     return found
 
 

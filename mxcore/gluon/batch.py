@@ -113,6 +113,7 @@ def clip_global_norm(arrays: Sequence[nd.NDArray], max_norm: float, check_isfini
     total = float(norm.asscalar())
     if not isfinite(total):
         warnings.warn("nan or inf is detected. Clipping results will be undefined.", UserWarning, stacklevel=2)
+        return total
     factor = max_norm / (total + 1e-8)
     if factor < 1:
         for array in arrays:

@@ -86,16 +86,18 @@ class SymbolBlock(HybridBlock):
         for names, options in ((graph.list_arguments(), {}), (graph.list_auxiliary_states(), {"grad_req": "null"})):
             for name in names:
                 if name not in taken:
-                    dtype = dtype_of(attributes.get(name, {}).get("__dtype__"))
-                    self.params.get(name, allow_deferred_init=True, **self._new_options(name, dtype.type, options))
+                    self.params.get(name, **self._options(name, attributes.get(name, {}), options))
         self._cached_graph = variables, graph
         start = len(_common_prefix(list(self.params)))
         self._reg_params = {name[start:]: param for name, param in self.params.items()}
 
-    def _new_options(self, name: str, dtype: Any, options: dict[str, Any]) -> dict[str, Any]:
-        """Arguments for a parameter that is new; one that is shared is taken as it is."""
+    def _options(self, name: str, attributes: dict[str, str], more: dict[str, Any]) -> dict[str, Any]:
+        """Arguments for a parameter that is new, from its variable; one that is shared is taken as it is."""
         shared = self._params._shared
-        return {} if shared is not None and name in shared else {"dtype": dtype, **options}
+        if shared is not None and name in shared:
+            return {}
+        return {"dtype": dtype_of(attributes.get("__dtype__")).type, "init": attributes.get("__init__"),
+                "allow_deferred_init": True, **more}
 
     def __repr__(self) -> str:
         inputs, graph = self._cached_graph

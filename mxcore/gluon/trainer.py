@@ -153,11 +153,12 @@ class Trainer:
                                "`update_on_kvstore` to False when creating trainer.")
 
     def _check_stale(self, ignore_stale_grad: bool) -> None:
+        arrays = [(param, param.list_data()) for param in self._params]  # an error where one is not initialized
         if ignore_stale_grad:
             return
-        for param in self._params:
+        for param, copies in arrays:
             if param.grad_req != "null":
-                for data, ctx in zip(param.list_data(), param.list_ctx(), strict=True):
+                for data, ctx in zip(copies, param.list_ctx(), strict=True):
                     if not data._fresh_grad:
                         raise UserWarning(
                             f"Gradient of Parameter `{param.name}` on context {ctx} has not been updated by backward "

@@ -151,6 +151,7 @@ def test_imports_without_a_file_are_initialized_by_the_user(tmp_path: Path) -> N
         block(x())
     block.initialize()
     assert block(x()).shape == (2, 2)
+    assert block.params["net_batchnorm0_running_var"].data().asnumpy().tolist() == [1, 1, 1]  # as the symbol says
     with pytest.raises(AssertionError, match="is missing in file"):
         SymbolBlock.imports(f"{path}-symbol.json", "input", f"{path}-0000.params")
 
