@@ -192,6 +192,28 @@ def _(n, g):
     return crop(g, **n.attrs), None
 
 
+def _window_shapes(attrs, ins):
+    s = ins[0]
+    return ins, [None if s is None else (attrs.height, attrs.width, _picture(s, batched=False)[2])]
+
+
+@register("_image_window", infer=_window_shapes, nograd=True)
+def window(xp, data, *, x: int, y: int, width: int, height: int, fill: float = 0.0):
+    """As :func:`mxcore.nd.image.crop`, but the piece may reach beyond the picture, where it holds ``fill``.
+
+    >>> nd.image.window(nd.ones((1, 1, 1)), x=-1, y=0, width=3, height=1, fill=5).asnumpy().ravel()
+    array([5., 1., 5.], dtype=float32)
+    """
+    h, w, c = _picture(data.shape, batched=False)
+    left, top, right, bottom = max(x, 0), max(y, 0), min(x + width, w), min(y + height, h)
+    if right - left == width and bottom - top == height:
+        return xp.copy(data[top:bottom, left:right])
+    out = xp.full((height, width, c), fill, dtype=data.dtype)
+    if left < right and top < bottom:
+        xp.setitem(out, (slice(top - y, bottom - y), slice(left - x, right - x)), data[top:bottom, left:right])
+    return out
+
+
 def _new_size(size, keep_ratio, h, w):
     """Height and width after resizing; unknown (-1) if the old ones are and matter."""
     if len(size) not in (1, 2):
@@ -226,7 +248,8 @@ def resize(xp, data, *, size: Shape = (), keep_ratio: bool = False, interp: int 
     (3, 4, 3)
     """
     *_, h, w, _ = _picture(data.shape)
-    return resample(xp, data, *_new_size(size, keep_ratio, h, w), interp)
+    height, width = _new_size(size, keep_ratio, h, w)
+    return resample(xp, data, height, width, interp)
 
 
 def _cv_shapes(attrs, ins):
@@ -245,6 +268,53 @@ def cv_resize(xp, src, *, w: int, h: int, interp: int = 1):
     if w < 1 or h < 1:
         raise ArgumentError(f"width and height must be at least 1, got {w} and {h}")
     return resample(xp, src, h, w, interp)
+
+
+def _border_shapes(attrs, ins):
+    if ins[0] is None:
+        return ins, [None]
+    h, w, c = _picture(ins[0], batched=False)
+    return ins, [(h if h < 0 else h + attrs.top + attrs.bot, w if w < 0 else w + attrs.left + attrs.right, c)]
+
+
+def _beyond(n, before, after, kind):
+    """For places from ``-before`` to ``n + after - 1``, the pixel out of ``n`` that is taken there."""
+    place = np.arange(-before, n + after)
+    if kind == 1:
+        return np.clip(place, 0, n - 1)
+    if kind == 3:
+        return place % n
+    period = max(2 * n - (2 if kind == 4 else 0), 1)
+    place = place % period
+    return np.where(place < n, place, (period if kind == 4 else period - 1) - place)
+
+
+@register("_cvcopyMakeBorder", aliases=("_npi_cvcopyMakeBorder",), infer=_border_shapes, nograd=True)
+def make_border(xp, src, *, top: int, bot: int, left: int, right: int, type: int = 0, value: float = 0.0,
+                values: Floats = ()):
+    """A picture with a border around it.
+
+    ``type`` is 0: the border holds ``value``, or ``values`` (one for each channel); 1: the outermost pixel goes on;
+    2 and 4: the picture is mirrored, with and without its outermost pixel; 3: the picture is repeated. As in OpenCV.
+
+    >>> nd._internal._cvcopyMakeBorder(nd.ones((1, 1, 1)), 0, 0, 1, 2, value=5).asnumpy().ravel()
+    array([5., 1., 5., 5.], dtype=float32)
+    """
+    h, w, c = _picture(src.shape, batched=False)
+    if min(top, bot, left, right) < 0 or not 0 <= type <= 4:
+        raise ArgumentError(f"the border must not be negative and its type 0 to 4, got top={top}, bot={bot}, "
+                            f"left={left}, right={right}, type={type}")
+    if type:
+        rows, columns = _beyond(h, top, bot, type), _beyond(w, left, right, type)
+        return xp.take(xp.take(src, xp.asarray(rows), axis=0), xp.asarray(columns), axis=1)
+    if values and len(values) != c:
+        raise ArgumentError(f"values must be {c} numbers, one for each channel, got {values}")
+    fill = np.array(values or (value,), np.float64)
+    fill = (np.rint(fill) if src.dtype.kind in "iu" else fill).astype(src.dtype)
+    out = xp.empty((h + top + bot, w + left + right, c), src.dtype)
+    xp.setitem(out, (slice(None),) * 3, xp.asarray(fill))
+    xp.setitem(out, (slice(top, top + h), slice(left, left + w)), src)
+    return out
 
 
 def _flip(xp, data, key):
@@ -417,7 +487,7 @@ def random_color_jitter(xp, data, *, brightness: float, contrast: float, saturat
     """
     _picture(data.shape, batched=False)
     changes = [(_brightness, brightness), (_contrast, contrast), (_saturation, saturation), (_hue, hue)]
-    order = xp.argsort(rng.uniform(size=(4,)))
+    order = xp.argsort(rng.uniform(size=(4,)), axis=0)
     for i in range(4):
         change, strength = changes[int(order[i])]
         if strength > 0:

@@ -172,7 +172,7 @@ def _lanczos(f: np.ndarray) -> list[np.ndarray]:
     with np.errstate(divide="ignore", invalid="ignore"):
         weights = (np.sin(np.pi * x) * np.sin(np.pi * x / 4) / (x * x)).astype(np.float32)
     weights[hit] = np.eye(8, dtype=np.float32)[3]
-    total = np.float32(0)
+    total = np.zeros(len(f), np.float32)
     for k in range(8):
         total = total + weights[:, k]
     return [weights[:, k] * (np.float32(1) / total) for k in range(8)]

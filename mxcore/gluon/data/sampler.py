@@ -61,8 +61,8 @@ class RandomSampler(Sampler):
 
     Examples
     --------
-    >>> sorted(RandomSampler(3))
-    [np.int64(0), np.int64(1), np.int64(2)]
+    >>> sorted(int(i) for i in RandomSampler(3))
+    [0, 1, 2]
     """
 
     def __init__(self, length: int) -> None:

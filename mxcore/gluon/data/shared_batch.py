@@ -63,6 +63,7 @@ class _Lease:
         self.block = block
         self.end = end
         self.inherited = False  # by a forked child
+        assert block.buf is not None
         self.__array_interface__ = np.frombuffer(block.buf, np.uint8).__array_interface__
 
     def __del__(self) -> None:

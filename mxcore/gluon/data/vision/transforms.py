@@ -287,13 +287,7 @@ class RandomCrop(Block):
         width, height = _fitting((all_w, all_h), self._size)
         begin = random.randint(0, all_w - width) - left
         first = random.randint(0, all_h - height) - top
-        inner = max(begin, 0), max(first, 0), min(begin + width, w), min(first + height, h)
-        if (inner[2] - inner[0], inner[3] - inner[1]) == (width, height):
-            return _piece(x, begin, first, width, height, self._size, self._interpolation)
-        out = nd.full((height, width, x.shape[2]), self._fill, ctx=x.context, dtype=x.dtype)
-        if inner[0] < inner[2] and inner[1] < inner[3]:
-            out[inner[1] - first:inner[3] - first, inner[0] - begin:inner[2] - begin] = \
-                x[inner[1]:inner[3], inner[0]:inner[2]]
+        out = nd.image.window(x, x=begin, y=first, width=width, height=height, fill=self._fill)
         return _resized(out, self._size, self._interpolation)
 
 
@@ -450,7 +444,7 @@ class RandomApply(Sequential):
 
     def __init__(self, transforms: Callable | Sequence[Callable], p: float = 0.5) -> None:
         super().__init__()
-        self.transforms = Compose(transforms) if isinstance(transforms, (list, tuple)) else transforms
+        self.transforms = transforms if callable(transforms) else Compose(transforms)
         self.p = p
 
     def forward(self, x: Any) -> Any:
