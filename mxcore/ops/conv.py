@@ -358,7 +358,8 @@ def _deconv_family(attrs):
 @register("Deconvolution", aliases=("_npx_deconvolution",), infer=_deconvolution_shapes, inputs=_without_bias)
 def deconvolution(xp, data, weight, bias=None, *, kernel: Shape, stride: Shape = (), dilate: Shape = (),
                   pad: Shape = (), adj: Shape = (), target_shape: Shape = (), num_filter: int, num_group: int = 1,
-                  workspace: int = 512, no_bias: bool = True, cudnn_tune: Literal["fastest", "limited_workspace", "off"] | None = None,
+                  workspace: int = 512, no_bias: bool = True,
+                  cudnn_tune: Literal["fastest", "limited_workspace", "off"] | None = None,
                   cudnn_off: bool = False, layout: _LAYOUTS | None = None):
     """Transposed convolution: what maps the output gradient of a convolution to that of its data.
 

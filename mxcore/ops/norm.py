@@ -80,8 +80,9 @@ def batch_norm(xp, data, gamma, beta, moving_mean, moving_var, *, eps: float = 0
                min_calib_range: float | None = None, max_calib_range: float | None = None, is_train):
     """Batch normalisation (Ioffe & Szegedy 2015).
 
-    ``(data - mean) / sqrt(var + eps) * gamma + beta``, with mean and (biased) variance for each place of ``axis``: those
-    of the batch in training, the moving ones otherwise. In training ``moving = momentum moving + (1 - momentum) batch``.
+    ``(data - mean) / sqrt(var + eps) * gamma + beta``, with mean and (biased) variance for each place of ``axis``:
+    those of the batch in training, the moving ones otherwise. In training
+    ``moving = momentum moving + (1 - momentum) batch``.
 
     Parameters
     ----------

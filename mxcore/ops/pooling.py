@@ -1,8 +1,8 @@
 """Pooling over sliding windows.
 
 Averages and sums are linear: the gradient of ``Pooling`` is ``_pool_spread``, and the gradient of that is ``Pooling``.
-A maximum passes gradients to one place of each window, the first that holds it: ``_pool_scatter``, whose own gradient is
-``_pool_gather``. So every order of derivative exists.
+A maximum passes gradients to one place of each window, the first that holds it: ``_pool_scatter``, whose own gradient
+is ``_pool_gather``. So every order of derivative exists.
 """
 
 from functools import lru_cache
@@ -130,7 +130,8 @@ def _lowest(dtype):
 @register("Pooling", aliases=("_npx_pooling", "Pooling_v1"), infer=_pooling_shapes)
 def pooling(xp, data, *, kernel: Shape = (), pool_type: _KINDS = "max", global_pool: bool = False,
             cudnn_off: bool = False, pooling_convention: _CONVENTIONS = "valid",
-            stride: Shape = (), pad: Shape = (), p_value: int | None = None, count_include_pad: bool | None = None, layout: _LAYOUTS | None = None):
+            stride: Shape = (), pad: Shape = (), p_value: int | None = None, count_include_pad: bool | None = None,
+            layout: _LAYOUTS | None = None):
     """Maximum, average, sum or p-norm over sliding windows.
 
     Parameters
