@@ -77,7 +77,6 @@ class Initializer:
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> @register
     ... class Rising(Initializer):
     ...     def _init_weight(self, desc, arr):
@@ -113,7 +112,7 @@ class Initializer:
     def dumps(self) -> str:
         """Name and arguments as JSON text, from which :func:`create` makes an equal initializer.
 
-        >>> Uniform(0.1).dumps()
+        >>> mx.init.Uniform(0.1).dumps()
         '["uniform", {"scale": 0.1}]'
         """
         return json.dumps([type(self).__name__.lower(), self._kwargs])
@@ -247,8 +246,7 @@ class Load:
 
     Examples
     --------
-    >>> from mxcore import nd
-    >>> init = Load({"arg:fc_weight": nd.array([1, 2])}, default_init=Zero())
+    >>> init = mx.init.Load({"arg:fc_weight": nd.array([1, 2])}, default_init=mx.init.Zero())
     >>> weight = nd.zeros(2)
     >>> init(InitDesc("fc_weight"), weight)
     >>> weight.asnumpy().tolist()
@@ -257,13 +255,11 @@ class Load:
 
     def __init__(self, param: str | Mapping[str, Any], default_init: Callable[[str, Any], None] | None = None,
                  verbose: bool = False) -> None:
-        if isinstance(param, str):
-            param = nd.load(param)
-        if not isinstance(param, Mapping):
+        named = nd.load(param) if isinstance(param, str) else param
+        if not isinstance(named, Mapping):
             raise ArgumentError("Load needs named arrays (a dict, or a file of one), "
-                                f"not {type(param).__name__}: without names nothing can be matched")
-        self.param = {name.removeprefix("arg:") if name.startswith("arg:") else name.removeprefix("aux:"): array
-                      for name, array in param.items()}
+                                f"not {type(named).__name__}: without names nothing can be matched")
+        self.param = {re.sub("^(arg|aux):", "", name): array for name, array in named.items()}
         self.default_init = default_init
         self.verbose = verbose
 
@@ -304,8 +300,7 @@ class Mixed:
 
     Examples
     --------
-    >>> from mxcore import nd
-    >>> init = Mixed([".*bias", ".*"], [Zero(), One()])
+    >>> init = mx.init.Mixed([".*bias", ".*"], [mx.init.Zero(), mx.init.One()])
     >>> weight = nd.zeros(2)
     >>> init(InitDesc("fc_weight"), weight)
     >>> weight.asnumpy().tolist()

@@ -20,7 +20,6 @@ __all__ = ["Bilinear", "Constant", "FusedRNN", "LSTMBias", "MSRAPrelu", "Normal"
 class Zero(Initializer):
     """Weights of zero.
 
-    >>> from mxcore import nd
     >>> w = nd.ones(2); Zero()(InitDesc("w_weight"), w); w.asnumpy().tolist()
     [0.0, 0.0]
     """
@@ -37,7 +36,6 @@ class Zero(Initializer):
 class One(Initializer):
     """Weights of one.
 
-    >>> from mxcore import nd
     >>> w = nd.zeros(2); One()(InitDesc("w_weight"), w); w.asnumpy().tolist()
     [1.0, 1.0]
     """
@@ -59,7 +57,6 @@ class Constant(Initializer):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> w = nd.zeros(2); Constant([1, 2])(InitDesc("w_weight"), w); w.asnumpy().tolist()
     [1.0, 2.0]
     """
@@ -216,7 +213,6 @@ class MSRAPrelu(Xavier):
 class Bilinear(Initializer):
     """Weights with which a deconvolution interpolates bilinearly (for upsampling layers).
 
-    >>> from mxcore import nd
     >>> w = nd.zeros((1, 1, 2, 4)); Bilinear()(InitDesc("up_weight"), w); w.asnumpy()[0, 0, 0].tolist()
     [0.0625, 0.1875, 0.1875, 0.0625]
     """

@@ -3,7 +3,6 @@
 A metric is updated with lists of labels and predictions, batch by batch. ``get`` gives its value since the last
 ``reset`` or ``reset_local``, ``get_global`` since the last ``reset``. Sums are kept in Python floats.
 
->>> from mxcore import nd
 >>> metric = create("acc")
 >>> metric.update([nd.array([0, 1])], [nd.array([[0.9, 0.1], [0.7, 0.3]])])
 >>> metric.get()

@@ -83,7 +83,6 @@ class EvalMetric:
     ...         for pred in preds:
     ...             self.sum_metric += float(pred.max().asscalar())
     ...             self.num_inst += 1
-    >>> from mxcore import nd
     >>> metric = Largest("largest")
     >>> metric.update(None, [nd.array([1, 3])])
     >>> metric.get()
@@ -256,7 +255,7 @@ class CompositeEvalMetric(EvalMetric):
             raise ArgumentError(f"Metric index {index} is out of range 0 and {len(self.metrics)}")
         return self.metrics[index]
 
-    def update_dict(self, labels: Mapping[str, Any], preds: Mapping[str, Any]) -> None:  # type: ignore[override]
+    def update_dict(self, labels: Mapping[str, Any], preds: Mapping[str, Any]) -> None:
         """Update each metric with the arrays that this one looks at."""
         if self.label_names is not None:
             labels = OrderedDict((k, v) for k, v in labels.items() if k in self.label_names)
@@ -314,7 +313,6 @@ class CustomMetric(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = CustomMetric(lambda label, pred: abs(label - pred).max(), name="worst")
     >>> metric.update([nd.array([1, 2])], [nd.array([1, 5])])
     >>> metric.get()
@@ -350,7 +348,7 @@ class CustomMetric(EvalMetric):
 def np(numpy_feval: Callable[..., Any], name: str | None = None, allow_extra_outputs: bool = False) -> CustomMetric:
     """A metric from a function of NumPy arrays (``mx.metric.np``); see :class:`CustomMetric`.
 
-    >>> np(lambda label, pred: 0.0, name="nothing").name
+    >>> mx.metric.np(lambda label, pred: 0.0, name="nothing").name
     'nothing'
     """
     return CustomMetric(numpy_feval, name, allow_extra_outputs)

@@ -32,7 +32,6 @@ class Accuracy(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = Accuracy()
     >>> metric.update([nd.array([0, 1, 1])], [nd.array([[0.3, 0.7], [0, 1.], [0.4, 0.6]])])
     >>> metric.get()
@@ -73,7 +72,6 @@ class TopKAccuracy(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = TopKAccuracy(top_k=2)
     >>> metric.update([nd.array([0, 2])], [nd.array([[0.2, 0.3, 0.5], [0.1, 0.5, 0.4]])])
     >>> metric.get()
@@ -170,7 +168,6 @@ class F1(_BinaryMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = F1()
     >>> metric.update([nd.array([0., 1., 1.])], [nd.array([[0.3, 0.7], [0., 1.], [0.4, 0.6]])])
     >>> metric.get()
@@ -205,7 +202,6 @@ class MCC(_BinaryMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = MCC()
     >>> metric.update([nd.array([0, 1])], [nd.array([[0.9, 0.1], [0.2, 0.8]])])
     >>> metric.get()
@@ -240,12 +236,14 @@ class PCC(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = PCC()
     >>> metric.update([nd.array([0, 1, 2])], [nd.array([0, 1, 2])])
     >>> round(metric.get()[1], 6)
     1.0
     """
+
+    _table: np.ndarray
+    _global_table: np.ndarray
 
     def __init__(self, name: str = "pcc", output_names: Names = None, label_names: Names = None,
                  has_global_stats: bool = True) -> None:
@@ -313,7 +311,6 @@ class Perplexity(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = Perplexity(ignore_label=None)
     >>> metric.update([nd.array([0, 1])], [nd.array([[0.5, 0.5], [0.5, 0.5]])])
     >>> round(metric.get()[1], 6)
@@ -395,7 +392,6 @@ class CrossEntropy(_LogLikelihood):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = CrossEntropy()
     >>> metric.update([nd.array([0, 1])], [nd.array([[0.5, 0.5], [0.5, 0.5]])])
     >>> round(metric.get()[1], 6)

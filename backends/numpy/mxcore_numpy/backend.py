@@ -52,7 +52,7 @@ class NumpyBackend:
 
     def rng(self, seed: int, index: int) -> np.random.Generator:
         """PCG64, a stream a device."""
-        return np.random.default_rng([seed, index])
+        return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
 
     def memory_info(self, index: int) -> tuple[int, int]:
         """Free and total bytes of the host."""
