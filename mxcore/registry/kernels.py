@@ -14,7 +14,7 @@ from ..errors import KernelMissingError
 from .elementwise import kernel_of
 from .op import OPS, Op
 
-__all__ = ["KernelEntry", "add_kernels", "clear", "kernels_of", "resolve"]
+__all__ = ["KernelEntry", "add_kernels", "clear", "generic_of", "kernels_of", "load_target", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,29 @@ def kernels_of(backend: str, name: str) -> list[KernelEntry]:
     return list(_TABLE.get((backend, name), ()))
 
 
-def _load(target: str | Callable) -> Callable:
+def load_target(target: str | Callable) -> Callable:
+    """The function that an entry names."""
     if callable(target):
         return target
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def generic_of(op: Op) -> Callable | None:
+    """The kernel ``f(xp, *arrays, **attrs)`` that runs on any backend: the operator's own, or its composite."""
+    if op.generic_kernel is not None:
+        return op.generic_kernel
+    if op.expr is not None:
+        return kernel_of(op)
+    composite = op.composite
+    if composite is None:
+        return None
+
+    def kernel(xp: Any, *arrays: Any, **attrs: Any) -> Any:
+        result = composite(*arrays, **attrs)
+        return tuple(result) if isinstance(result, list) else result
+
+    return kernel
 
 
 def resolve(op: Op, backend: str) -> Callable:
@@ -75,20 +93,10 @@ def resolve(op: Op, backend: str) -> Callable:
     KernelMissingError
         Names the backends for which kernels exist.
     """
-    fallback = op.generic_kernel
-    if fallback is None and op.expr is not None:
-        fallback = kernel_of(op)
-    if fallback is None and op.composite is not None:
-        composite = op.composite
-
-        def fallback(xp: Any, *arrays: Any, **attrs: Any) -> Any:
-            result = composite(*arrays, **attrs)
-            return tuple(result) if isinstance(result, list) else result
-
-    kernel = fallback
+    kernel = generic_of(op)
     for entry in reversed(_TABLE.get((backend, op.name), ())):
-        special = _load(entry.target)
-        kernel = special if entry.accepts is None else _guarded(special, _load(entry.accepts), kernel)
+        special = load_target(entry.target)
+        kernel = special if entry.accepts is None else _guarded(special, load_target(entry.accepts), kernel)
     if kernel is None:
         having = sorted({b for b, n in _TABLE if n == op.name})
         raise KernelMissingError(f"operator {op.name!r} has no kernel on backend {backend!r}: it has neither a generic "

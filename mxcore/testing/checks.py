@@ -1,9 +1,4 @@
-"""The checks that an operator's samples go through, on any device.
-
-Gradients are judged by random projection: for random directions u, v the number ``v . J u`` is computed by the gradient
-rules and by central differences in float64 (the method of autograd's ``check_grads``); order 2 does the same to the
-gradient. A wrong entry anywhere shows with probability one.
-"""
+"""The checks that an operator's samples go through, on any device; those of gradients are in :mod:`.gradients`."""
 
 from __future__ import annotations
 
@@ -12,268 +7,255 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd
 from .. import ndarray as nd
 from .. import symbol as sym
-from ..context import Context
+from ..context import Context, cpu
 from ..ndarray.ndarray import NDArray
-from ..registry.op import APPLY, OPS
-from ..runtime import random as mx_random
+from ..registry.kernels import generic_of, kernels_of, load_target
+from ..registry.op import OPS
 from ..runtime.device import device_of
-from ..runtime.invoke import create
-from ..symbol.symbol import compose
+from ..runtime.invoke import invoke
+from .calling import (SEED, bound, call, close, floating, given, mode, named, near, on_device, seed, symbol_of, written)
+from .gradients import check_bound_gradient, check_gradient, check_second, check_symbolic_second, check_third
 from .sampling import Sample
 
-__all__ = ["CHECKS", "check_forward", "check_gradient", "check_inference", "check_json", "check_second", "check_symbol",
-           "check_symbolic_second"]
+__all__ = ["CHECKS", "PORTABLE", "check_agreement", "check_forward", "check_inference", "check_json", "check_kernels",
+           "check_memory", "check_partial_inference", "check_symbol", "check_types"]
 
 
-def _call(s: Sample, arrays: Sequence[NDArray], ctx: Context) -> list[NDArray]:
-    op = OPS[s.op]
-    attrs = op.parse(s.attrs)
-    if not arrays:
-        made = create(op, attrs, device_of(ctx), NDArray)
-    else:
-        made = APPLY[NDArray](op, arrays, attrs)
-    return list(made) if isinstance(made, (list, tuple)) else [made]
-
-
-def _inputs(s: Sample, ctx: Context, dtype: str = "float64") -> list[NDArray]:
-    return [nd.array(a, ctx=ctx, dtype=a.dtype) for a in s.arrays(dtype)]
-
-
-def _mode(s: Sample) -> Any:
-    return autograd.train_mode() if s.train else autograd.predict_mode()
-
-
-def _close(got: np.ndarray, want: np.ndarray, s: Sample, what: str, factor: float = 1.0) -> None:
-    if got.shape != want.shape:
-        raise AssertionError(f"{s.id}: {what}: shape {got.shape}, expected {want.shape}")
-    np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), rtol=s.rtol * factor, atol=s.atol * factor,
-                               err_msg=f"{s.id}: {what}")
+def _as_list(r: Any) -> list:
+    return list(r) if isinstance(r, (list, tuple)) else [r]
 
 
 def check_forward(s: Sample, ctx: Context) -> None:
-    """The outputs are those of the reference, in float64, and the types follow the inputs in float32."""
-    if s.random:
+    """Outputs and written inputs are those of the reference, in float64; all other inputs stay as they are."""
+    xs = given(s, ctx)
+    outs = call(s, xs, ctx)
+    places = written(s)
+    before = s.arrays()
+    for i, (x, b) in enumerate(zip(xs, before, strict=True)):
+        if i not in places:
+            np.testing.assert_array_equal(x.asnumpy(), b, err_msg=f"{s.id}: input {i} was changed")
+    if s.judge is not None:
+        _check_random(s, outs, ctx)
+    if s.ref is None:
         return
-    with _mode(s):
-        outs = _call(s, _inputs(s, ctx), ctx)
-    if s.ref is not None:
-        want = s.ref(*s.arrays(), **s.attrs)
-        for i, (o, w) in enumerate(zip(outs, want if isinstance(want, (list, tuple)) else [want], strict=False)):
-            w = np.asarray(w)
-            _close(o.asnumpy(), w if w.ndim else w.reshape(1), s, f"output {i}")
-    mx_random.seed(1)
-    with _mode(s):
-        single = _call(s, _inputs(s, ctx, "float32"), ctx)
-    for i, (a, b) in enumerate(zip(single, outs, strict=True)):
-        if a.shape != b.shape:
-            raise AssertionError(f"{s.id}: output {i} has shape {a.shape} in float32 and {b.shape} in float64")
+    want = _as_list(s.ref(*before, **s.attrs))
+    for i, (o, w) in enumerate(zip(outs, want, strict=False)):
+        w = np.asarray(w)
+        close(o.asnumpy(), w if w.ndim else w.reshape(1), s, f"output {i}")
+    for place, w in zip(places, want[len(outs):], strict=False):
+        close(xs[place].asnumpy(), before[place] if w is None else np.asarray(w), s, f"new value of input {place}")
 
 
-def _directions(s: Sample, arrays: Sequence[np.ndarray], salt: int) -> list[np.ndarray]:
-    rng = np.random.default_rng([salt, s.number])
-    return [np.zeros_like(a) if spec.constant else rng.uniform(-1, 1, a.shape) for a, spec in zip(arrays, s.inputs, strict=True)]
+def _check_random(s: Sample, outs: Sequence[NDArray], ctx: Context) -> None:
+    """Plausible values; the same after the same seed, others without."""
+    assert s.judge is not None
+    got = [o.asnumpy() for o in outs]
+    s.judge(got, *s.arrays(), **s.attrs)
+    for a, b in zip(got, call(s, given(s, ctx), ctx), strict=True):
+        np.testing.assert_array_equal(a, b.asnumpy(), err_msg=f"{s.id}: the same seed gave other numbers")
+    exe = bound(symbol_of(s), s, given(s, ctx), ctx)
+    seed()
+    first, second = [[o.asnumpy() for o in exe.forward(is_train=s.train)] for _ in range(2)]
+    if all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)):
+        raise AssertionError(f"{s.id}: two calls in a row gave the same random numbers")
 
 
-def _wanted(s: Sample) -> list[int]:
-    return [i for i, a in enumerate(s.inputs) if not a.constant]
-
-
-def _gradients(s: Sample, xs: list[NDArray], heads: list[np.ndarray], ctx: Context, create_graph: bool) -> list[NDArray]:
-    """Gradients of ``sum(out * head)`` by the differentiable inputs; called inside ``record``."""
-    outs = _call(s, xs, ctx)
-    grads = [nd.array(h, ctx=ctx, dtype="float64") for h in heads]
-    live = [(o, g) for o, g in zip(outs, grads, strict=False) if o._entry is not None and o._data.dtype.kind == "f"]
-    return autograd.grad([o for o, _ in live], [xs[i] for i in _wanted(s)], [g for _, g in live], create_graph=create_graph)
-
-
-def _heads(s: Sample, ctx: Context) -> list[np.ndarray]:
-    mx_random.seed(7)
-    with _mode(s):
-        outs = _call(s, _inputs(s, ctx), ctx)
-    rng = np.random.default_rng([11, s.number])
-    return [rng.uniform(0.5, 1.5, o.shape) for o in outs]
-
-
-def _numeric(f: Callable[[list[np.ndarray]], float], arrays: list[np.ndarray], u: list[np.ndarray], eps: float = 1e-5) -> float:
-    plus = f([a + eps * d for a, d in zip(arrays, u, strict=True)])
-    minus = f([a - eps * d for a, d in zip(arrays, u, strict=True)])
-    return (plus - minus) / (2 * eps)
-
-
-def _marked(arrays: Sequence[np.ndarray], s: Sample, ctx: Context) -> list[NDArray]:
-    xs = [nd.array(a, ctx=ctx, dtype="float64") for a in arrays]
-    for i in _wanted(s):
-        xs[i].attach_grad()
-    return xs
-
-
-def check_gradient(s: Sample, ctx: Context) -> None:
-    """First order: the gradient rule against central differences."""
-    if s.order < 1 or s.random or not _wanted(s):
+def check_agreement(s: Sample, ctx: Context) -> None:
+    """Another device gives what the CPU gives, in float64 and float32."""
+    if ctx.device_type == "cpu" or s.judge is not None:
         return
-    heads = _heads(s, ctx)
-    arrays = s.arrays()
-    u = _directions(s, arrays, 3)
-    loss = OPS[s.op].loss
-
-    def value(at: list[np.ndarray]) -> float:
-        mx_random.seed(7)
-        with _mode(s):
-            outs = _call(s, [nd.array(a, ctx=ctx, dtype="float64") for a in at], ctx)
-        return float(sum((o.asnumpy() * h).sum() for o, h in zip(outs, heads, strict=True) if o._data.dtype.kind == "f"))
-
-    xs = _marked(arrays, s, ctx)
-    mx_random.seed(7)
-    with autograd.record(train_mode=s.train):
-        grads = _gradients(s, xs, heads, ctx, False)
-    if loss:
-        return  # the gradient of a loss operator is not that of its output
-    got = sum(float((g.asnumpy() * u[i]).sum()) for i, g in zip(_wanted(s), grads, strict=True))
-    np.testing.assert_allclose(got, _numeric(value, arrays, u), rtol=1e-5, atol=1e-6, err_msg=f"{s.id}: gradient")
+    for dtype in ("float64", "float32"):
+        here, there = call(s, given(s, ctx, dtype), ctx), call(s, given(s, cpu(), dtype), cpu())
+        for i, (a, b) in enumerate(zip(here, there, strict=True)):
+            if a.dtype != b.dtype:
+                raise AssertionError(f"{s.id}: output {i} is {a.dtype} on {ctx} and {b.dtype} on the CPU")
+            if floating(b) and (dtype == "float32" or b.dtype is not np.float64):
+                near(a.asnumpy(), b.asnumpy(), s.single or 1e-4, s, f"output {i} on {ctx}, {dtype}")
+            else:
+                close(a.asnumpy(), b.asnumpy(), s, f"output {i} on {ctx}")
 
 
-def check_second(s: Sample, ctx: Context) -> None:
-    """Second order: the gradient of the gradient against central differences of the gradient."""
-    if s.order < 2 or s.random or not _wanted(s):
+def check_types(s: Sample, ctx: Context) -> None:
+    """In float32, float16 and bfloat16 outputs have the inferred types, and values near those of float64."""
+    if all(a.dtype for a in s.inputs):
         return
-    heads = _heads(s, ctx)
-    arrays = s.arrays()
-    u, v = _directions(s, arrays, 3), _directions(s, arrays, 5)
-
-    def projected(at: list[np.ndarray]) -> float:
-        mx_random.seed(7)
-        xs = _marked(at, s, ctx)
-        with autograd.record(train_mode=s.train):
-            grads = _gradients(s, xs, heads, ctx, False)
-        return sum(float((g.asnumpy() * v[i]).sum()) for i, g in zip(_wanted(s), grads, strict=True))
-
-    mx_random.seed(7)
-    xs = _marked(arrays, s, ctx)
-    with autograd.record(train_mode=s.train):
-        grads = _gradients(s, xs, heads, ctx, True)
-        total = None
-        for i, g in zip(_wanted(s), grads, strict=True):
-            term = (g * nd.array(v[i], ctx=ctx, dtype="float64")).sum()
-            total = term if total is None else total + term
-    got = 0.0
-    if total is not None and total._entry is not None:
-        total.backward()
-        got = sum(float((xs[i].grad.asnumpy() * u[i]).sum()) for i in _wanted(s))
-    np.testing.assert_allclose(got, _numeric(projected, arrays, u), rtol=1e-4, atol=1e-5, err_msg=f"{s.id}: second order")
+    for dtype, tolerance in (("float32", s.single), ("float16", s.half), ("bfloat16", s.half)):
+        if not tolerance:
+            continue
+        arrays = s.arrays(dtype)
+        got = call(s, on_device(arrays, ctx), ctx)
+        wide = [a if spec.dtype else a.astype(np.float64) for a, spec in zip(arrays, s.inputs, strict=True)]
+        want = call(s, on_device(wide, ctx), ctx)
+        for i, (a, b) in enumerate(zip(got, want, strict=True)):
+            near(a.asnumpy().astype(np.float64), b.asnumpy().astype(np.float64), tolerance, s, f"output {i} in {dtype}")
+        types = {named(i): a.dtype for i, a in enumerate(arrays)}
+        inferred = symbol_of(s).infer_type(**types)[1]
+        if inferred != [o.dtype for o in got]:
+            raise AssertionError(f"{s.id}: inferred types {inferred}, actual {[o.dtype for o in got]} in {dtype}")
 
 
-def _symbol(s: Sample) -> Any:
+def _filled(a: NDArray) -> None:
+    xp = a._dev.xp
+    xp.copyto(a._data, xp.full(a.shape, 77, dtype=a._data.dtype))
+
+
+def _check_separate(s: Sample, outs: Sequence[NDArray], inputs: dict[str, NDArray], what: str) -> None:
+    before = {n: x.asnumpy() for n, x in inputs.items()}
+    for j, o in enumerate(outs):
+        others = [(k, other, other.asnumpy()) for k, other in enumerate(outs) if k != j]
+        _filled(o)
+        for n, x in inputs.items():
+            np.testing.assert_array_equal(x.asnumpy(), before[n], err_msg=f"{s.id}: output {j}, {what}, shares memory with {n}")
+        for k, other, values in others:
+            np.testing.assert_array_equal(other.asnumpy(), values, err_msg=f"{s.id}: outputs {j} and {k}, {what}, share memory")
+
+
+def check_memory(s: Sample, ctx: Context) -> None:
+    """Outputs are arrays of their own, eager and bound; ``out=`` is written to, also where it is an input."""
+    if "alias" in s.tags:
+        return
+    xs = given(s, ctx)
+    outs = call(s, xs, ctx)
+    values = [o.asnumpy() for o in outs]
+    _check_separate(s, outs, {named(i): x for i, x in enumerate(xs)}, "eager")
+    exe = bound(symbol_of(s), s, given(s, ctx), ctx)
+    if len({id(o) for o in exe.outputs}) != len(outs):
+        raise AssertionError(f"{s.id}: {len(outs)} eager outputs, {len(exe.outputs)} bound")
+    _check_separate(s, exe.outputs, exe.arg_dict, "bound")
+    if not xs or not outs:
+        return
     op = OPS[s.op]
-    variables = [sym.var(f"x{i}") for i in range(len(s.inputs))]
-    return compose(op, variables, op.parse(s.attrs), "node"), variables
-
-
-def _bound(symbol: Any, s: Sample, arrays: list[NDArray], ctx: Context, req: str) -> Any:
-    by_name = {f"x{i}": a for i, a in enumerate(arrays)}
-    names = symbol.list_arguments()
-    grads = {n: nd.zeros(by_name[n].shape, ctx=ctx, dtype=by_name[n].dtype) for n in names
-             if req != "null" and int(n[1:]) in _wanted(s)}
-    return symbol.bind(ctx, {n: by_name[n] for n in names}, grads, req, {n: by_name[n] for n in symbol.list_auxiliary_states()})
+    for target in ("new", "input"):
+        xs = given(s, ctx)
+        into = [nd.zeros(v.shape, ctx=ctx, dtype=v.dtype) for v in values]
+        if target == "input":
+            if len(into) != 1 or xs[0].shape != into[0].shape or xs[0].dtype != into[0].dtype:
+                return
+            into = [xs[0]]
+        seed()
+        with mode(s):
+            invoke(op, xs, op.parse(s.attrs), into if len(into) > 1 else into[0])
+        for i, (o, v) in enumerate(zip(into, values, strict=True)):
+            np.testing.assert_array_equal(o.asnumpy(), v, err_msg=f"{s.id}: output {i} with out= ({target})")
 
 
 def check_symbol(s: Sample, ctx: Context) -> None:
-    """A bound symbol gives what the eager call gives, forward and backward."""
-    symbol, _ = _symbol(s)
-    mx_random.seed(7)
-    exe = _bound(symbol, s, _inputs(s, ctx), ctx, "write" if s.order and not s.random else "null")
+    """A bound symbol gives what the eager call gives, also the states that it writes; so does its backward pass."""
+    exe = bound(symbol_of(s), s, given(s, ctx), ctx)
+    seed()
     outs = exe.forward(is_train=s.train)
-    mx_random.seed(7)
-    with _mode(s):
-        eager = _call(s, _inputs(s, ctx), ctx)
+    xs = given(s, ctx)
+    eager = call(s, xs, ctx)
     for i, (a, b) in enumerate(zip(outs, eager, strict=True)):
         if a.dtype != b.dtype:
             raise AssertionError(f"{s.id}: output {i} is {a.dtype} bound and {b.dtype} eager")
-        if not s.random:
-            _close(a.asnumpy(), b.asnumpy(), s, f"output {i}, bound", 10)
-    if s.order < 1 or s.random or not _wanted(s):
-        return
-    heads = _heads(s, ctx)
-    mx_random.seed(7)
-    exe.forward(is_train=s.train)
-    exe.backward([nd.array(h, ctx=ctx, dtype=o.dtype) for h, o in zip(heads, outs, strict=True)], is_train=s.train)
-    mx_random.seed(7)
-    xs = _marked(s.arrays(), s, ctx)
-    with autograd.record(train_mode=s.train):
-        grads = _gradients(s, xs, heads, ctx, False)
-    for i, g in zip(_wanted(s), grads, strict=True):
-        _close(exe.grad_dict[f"x{i}"].asnumpy(), g.asnumpy(), s, f"gradient of input {i}, bound", 10)
-
-
-def check_symbolic_second(s: Sample, ctx: Context) -> None:
-    """``Symbol.gradient`` twice gives what two eager passes give."""
-    if s.order < 2 or s.random or not _wanted(s):
-        return
-    symbol, _ = _symbol(s)
-    names = [f"x{i}" for i in _wanted(s)]
-    arrays = s.arrays()
-    with _mode(s):
-        first = symbol.gradient(names)
-        second = sym.Group([sym.sum(g * sym.var(f"v{n[1:]}")) for g, n in zip(first, names, strict=True)])
-        second = second.gradient(names)
-    v = _directions(s, arrays, 5)
-    values = {f"x{i}": nd.array(a, ctx=ctx, dtype="float64") for i, a in enumerate(arrays)}
-    values |= {f"v{i}": nd.array(v[i], ctx=ctx, dtype="float64") for i in _wanted(s)}
-    mx_random.seed(7)
-    exe = second.bind(ctx, {n: values[n] for n in second.list_arguments()}, grad_req="null",
-                      aux_states={n: values[n] for n in second.list_auxiliary_states()})
-    got = exe.forward(is_train=s.train)
-    mx_random.seed(7)
-    xs = _marked(arrays, s, ctx)
-    outs = [np.ones(o.shape) for o in _call(s, _inputs(s, ctx), ctx)]
-    mx_random.seed(7)
-    with autograd.record(train_mode=s.train):
-        grads = _gradients(s, xs, outs, ctx, True)
-        total = sum((g * values[f"v{i}"]).sum() for i, g in zip(_wanted(s), grads, strict=True))
-    if total._entry is not None:
-        total.backward()
-    for i, g in zip(_wanted(s), got, strict=True):
-        _close(g.asnumpy(), xs[i].grad.asnumpy(), s, f"second gradient of input {i}, symbolic", 100)
+        close(a.asnumpy(), b.asnumpy(), s, f"output {i}, bound", 10)
+    here = exe.arg_dict | exe.aux_dict
+    for i in written(s):
+        close(here[named(i)].asnumpy(), xs[i].asnumpy(), s, f"new value of input {i}, bound", 10)
+    check_bound_gradient(s, ctx)
 
 
 def check_inference(s: Sample, ctx: Context) -> None:
     """Inferred shapes and types are the actual ones."""
-    symbol, _ = _symbol(s)
-    arrays = _inputs(s, ctx, "float32")
-    with _mode(s):
-        outs = _call(s, arrays, ctx)
-    shapes = {f"x{i}": a.shape for i, a in enumerate(arrays)}
-    types = {f"x{i}": a.dtype for i, a in enumerate(arrays)}
-    _, out_shapes, _ = symbol.infer_shape(**shapes)
-    if "dynamic" in s.tags:
-        return
-    if out_shapes != [o.shape for o in outs]:
-        raise AssertionError(f"{s.id}: inferred shapes {out_shapes}, actual {[o.shape for o in outs]}")
-    _, out_types, _ = symbol.infer_type(**types)
+    symbol = symbol_of(s)
+    arrays = given(s, ctx, "float32")
+    outs = call(s, arrays, ctx)
+    out_types = symbol.infer_type(**{named(i): a.dtype for i, a in enumerate(arrays)})[1]
     if out_types != [o.dtype for o in outs]:
         raise AssertionError(f"{s.id}: inferred types {out_types}, actual {[o.dtype for o in outs]}")
+    shapes = {named(i): a.shape for i, a in enumerate(arrays)}
+    if "dynamic" in s.tags:
+        _agrees(s, symbol.infer_shape_partial(**shapes)[1], [o.shape for o in outs], "output")
+        return
+    out_shapes = symbol.infer_shape(**shapes)[1]
+    if out_shapes != [o.shape for o in outs]:
+        raise AssertionError(f"{s.id}: inferred shapes {out_shapes}, actual {[o.shape for o in outs]}")
+
+
+def _agrees(s: Sample, inferred: Sequence[tuple], actual: Sequence[tuple], what: str) -> None:
+    """What was inferred of partly known shapes does not contradict the actual ones; () and 0 are unknown."""
+    for i, (got, want) in enumerate(zip(inferred, actual, strict=True)):
+        if got and (len(got) != len(want) or any(g not in (0, w) for g, w in zip(got, want, strict=True))):
+            raise AssertionError(f"{s.id}: {what} {i} is inferred as {got} from partly known shapes; it is {want}")
+
+
+def check_partial_inference(s: Sample, ctx: Context) -> None:
+    """With some inputs or dimensions unknown, inference says nothing wrong; of a layer, the first input tells all."""
+    if not s.inputs:
+        return
+    symbol = symbol_of(s)
+    arrays = s.arrays("float32")
+    shapes = {named(i): a.shape for i, a in enumerate(arrays)}
+    args, aux = symbol.list_arguments(), symbol.list_auxiliary_states()
+    outs = [o.shape for o in call(s, given(s, cpu()), cpu())]
+
+    def agrees(known: dict[str, Any]) -> None:
+        got = symbol.infer_shape_partial(**known)
+        _agrees(s, got[0], [shapes[n] for n in args], f"argument (of {args})")
+        _agrees(s, got[1], outs, "output")
+        _agrees(s, got[2], [shapes[n] for n in aux], f"state (of {aux})")
+
+    agrees({})
+    for n, shape in shapes.items():
+        agrees({n: shape})
+        agrees({k: v for k, v in shapes.items() if k != n})
+        for axis in range(len(shape)):
+            agrees({**shapes, n: tuple(0 if i == axis else d for i, d in enumerate(shape))})
+    if "layer" in s.tags:
+        got = symbol.infer_shape(x0=arrays[0].shape)
+        if got != ([shapes[n] for n in args], outs, [shapes[n] for n in aux]):
+            raise AssertionError(f"{s.id}: from the first input alone {got} is inferred; the shapes are {shapes} and {outs}")
 
 
 def check_json(s: Sample, ctx: Context) -> None:
     """The JSON of a symbol reads back as the same graph, which computes the same."""
-    symbol, _ = _symbol(s)
+    symbol = symbol_of(s)
     again = sym.load_json(symbol.tojson())
     if again.tojson() != symbol.tojson():
         raise AssertionError(f"{s.id}: JSON changes when it is read and written again")
-    if s.random:
-        return
-    mx_random.seed(7)
-    a = _bound(symbol, s, _inputs(s, ctx), ctx, "null").forward(is_train=s.train)
-    mx_random.seed(7)
-    b = _bound(again, s, _inputs(s, ctx), ctx, "null").forward(is_train=s.train)
-    for i, (x, y) in enumerate(zip(a, b, strict=True)):
-        np.testing.assert_array_equal(x.asnumpy(), y.asnumpy(), err_msg=f"{s.id}: output {i} after JSON")
+    results = []
+    for one in (symbol, again):
+        exe = bound(one, s, given(s, ctx), ctx)
+        seed()
+        results.append([o.asnumpy() for o in exe.forward(is_train=s.train)])
+    for i, (x, y) in enumerate(zip(*results, strict=True)):
+        np.testing.assert_array_equal(x, y, err_msg=f"{s.id}: output {i} after JSON")
+
+
+def check_kernels(s: Sample, ctx: Context) -> None:
+    """Every special kernel of the device's backend gives what the generic one gives, in float64 and float32."""
+    op, dev = OPS[s.op], device_of(ctx)
+    for entry in kernels_of(dev.name, op.name):
+        special, generic = load_target(entry.target), generic_of(op)
+        if generic is None:
+            raise AssertionError(f"{op.name} has a special kernel on {dev.name} and no generic one to compare it with")
+        for dtype in ("float64", "float32"):
+            results = []
+            for kernel in (special, generic):
+                raws = [a._data for a in given(s, ctx, dtype)]
+                if kernel is special and entry.accepts is not None and not load_target(entry.accepts)(*raws, **op.parse(s.attrs)):
+                    break
+                extra = {"is_train": s.train, "rng": dev.backend.rng(SEED, dev.index)}
+                r = kernel(dev.xp, *raws, **op.parse(s.attrs), **{k: v for k, v in extra.items() if k in op.schema.wants})
+                r = r if isinstance(r, tuple) else (r,)
+                results.append([None if x is None else dev.backend.to_host(dev.backend.asarray(x)) for x in r])
+            for i, pair in enumerate(zip(*results, strict=True) if len(results) == 2 else ()):
+                got, want = pair
+                if (got is None) != (want is None) or (got is not None and got.dtype != want.dtype):
+                    raise AssertionError(f"{s.id}: result {i} of {entry.target} is {got!r:.60}, the generic one {want!r:.60}")
+                if got is not None:
+                    near(got, want, 1e-9 if dtype == "float64" else 1e-5, s, f"result {i} of {entry.target} in {dtype}")
 
 
 #: name -> check
 CHECKS: dict[str, Callable[[Sample, Context], None]] = {
-    "forward": check_forward, "gradient": check_gradient, "second": check_second, "symbol": check_symbol,
-    "symbolic_second": check_symbolic_second, "inference": check_inference, "json": check_json,
+    "forward": check_forward, "agreement": check_agreement, "types": check_types, "memory": check_memory,
+    "gradient": check_gradient, "second": check_second, "third": check_third, "symbol": check_symbol,
+    "symbolic_second": check_symbolic_second, "inference": check_inference, "partial": check_partial_inference,
+    "json": check_json, "kernels": check_kernels,
 }
+#: those whose outcome depends on the device: the others look at graphs only
+PORTABLE = ("forward", "agreement", "types", "memory", "gradient", "second", "symbol", "kernels")
