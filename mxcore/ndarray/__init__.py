@@ -6,14 +6,47 @@ from types import ModuleType
 from .. import operator as _operator  # the operator Custom
 from . import contrib_updates, namespace, random
 from .creation import (
-    arange, array, concatenate, empty, eye, from_dlpack, from_numpy, full, histogram, linspace, moveaxis, onehot_encode, ones,
-    split_v2, to_dlpack_for_read, to_dlpack_for_write, waitall, zeros,
+    arange,
+    array,
+    concatenate,
+    empty,
+    eye,
+    from_dlpack,
+    from_numpy,
+    full,
+    histogram,
+    linspace,
+    moveaxis,
+    onehot_encode,
+    ones,
+    split_v2,
+    to_dlpack_for_read,
+    to_dlpack_for_write,
+    waitall,
+    zeros,
 )
 from .files import load, load_frombuffer, save
 from .ndarray import NDArray
 from .scalars import (
-    add, divide, equal, greater, greater_equal, hypot, lesser, lesser_equal, logical_and, logical_or, logical_xor,
-    maximum, minimum, modulo, multiply, not_equal, power, subtract, true_divide,
+    add,
+    divide,
+    equal,
+    greater,
+    greater_equal,
+    hypot,
+    lesser,
+    lesser_equal,
+    logical_and,
+    logical_or,
+    logical_xor,
+    maximum,
+    minimum,
+    modulo,
+    multiply,
+    not_equal,
+    power,
+    subtract,
+    true_divide,
 )
 
 

@@ -15,8 +15,9 @@ from ..runtime.device import device_of, devices
 from ..runtime.invoke import invoke, wrap
 from .ndarray import NDArray
 
-__all__ = ["arange", "array", "concatenate", "empty", "eye", "from_dlpack", "from_numpy", "full", "histogram", "linspace",
-           "moveaxis", "ones", "onehot_encode", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write", "waitall", "zeros"]
+__all__ = ["arange", "array", "concatenate", "empty", "eye", "from_dlpack", "from_numpy", "full", "histogram",
+           "linspace", "moveaxis", "ones", "onehot_encode", "split_v2", "to_dlpack_for_read", "to_dlpack_for_write",
+           "waitall", "zeros"]
 
 
 def _shape(shape: Any) -> tuple[int, ...]:

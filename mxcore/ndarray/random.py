@@ -14,8 +14,8 @@ from ..runtime.device import device_of
 from ..runtime.invoke import create, invoke
 from .ndarray import NDArray
 
-__all__ = ["exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal", "poisson",
-           "randint", "randn", "shuffle", "uniform"]
+__all__ = ["exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal",
+           "poisson", "randint", "randn", "shuffle", "uniform"]
 
 
 class MixedParametersError(ArgumentError, AssertionError):
@@ -23,7 +23,7 @@ class MixedParametersError(ArgumentError, AssertionError):
 
 
 def parameters_are_arrays(name: str, values: dict[str, Any], array: type) -> bool:
-    """Whether the parameters of a distribution are arrays (or symbols) rather than numbers; they must be all of one kind."""
+    """Whether the parameters of a distribution are arrays (or symbols) rather than numbers; all must be of one kind."""
     kinds = {isinstance(v, array) for v in values.values()}
     if len(kinds) > 1:
         found = ", ".join(f"{n}: {type(v).__name__}" for n, v in values.items())
@@ -32,8 +32,8 @@ def parameters_are_arrays(name: str, values: dict[str, Any], array: type) -> boo
         return True
     for n, v in values.items():
         if not isinstance(v, (Number, np.generic)):
-            raise ArgumentError(f"{name}: Distribution parameters must be either {array.__name__} or numbers, but {n} is "
-                                f"a {type(v).__name__}")
+            raise ArgumentError(f"{name}: Distribution parameters must be either {array.__name__} or numbers, but {n} "
+                                f"is a {type(v).__name__}")
     return False
 
 
@@ -120,10 +120,9 @@ def exponential(scale: Any = 1, shape: Any = None, dtype: Any = None, ctx: Conte
     >>> nd.random.exponential(2, shape=3).shape
     (3,)
     """
-    if not isinstance(scale, (NDArray, Number, np.generic)):
-        parameters_are_arrays("exponential", {"scale": scale}, NDArray)
-    return _draw("exponential", {"lam": 1.0 / scale if isinstance(scale, NDArray) or scale else scale}, shape, dtype, ctx, out,
-                 kwargs)
+    if not parameters_are_arrays("exponential", {"scale": scale}, NDArray) and scale <= 0:
+        raise ArgumentError(f"random exponential needs scale > 0, got scale={scale}")
+    return _draw("exponential", {"lam": 1.0 / scale}, shape, dtype, ctx, out, kwargs)
 
 
 def poisson(lam: Any = 1, shape: Any = None, dtype: Any = None, ctx: Context | None = None, out: NDArray | None = None,
@@ -148,7 +147,7 @@ def negative_binomial(k: Any = 1, p: Any = 1, shape: Any = None, dtype: Any = No
 
 def generalized_negative_binomial(mu: Any = 1, alpha: Any = 1, shape: Any = None, dtype: Any = None,
                                   ctx: Context | None = None, out: NDArray | None = None, **kwargs: Any) -> NDArray:
-    """Negative binomial random numbers with mean ``mu`` and dispersion ``alpha``; other arguments as in :func:`uniform`.
+    """Negative binomial random numbers by mean ``mu`` and dispersion ``alpha``; other arguments as in :func:`uniform`.
 
     >>> nd.random.generalized_negative_binomial(3, 0.2, shape=3).shape
     (3,)

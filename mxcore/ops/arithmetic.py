@@ -10,8 +10,10 @@ from ..registry import expr as E
 
 _BINARY = {
     # name: (expression, elemwise name and aliases, broadcast name and aliases, derivatives)
-    "add": (lambda lhs, rhs: lhs + rhs, ("elemwise_add", "_plus", "_add", "_Plus"), ("broadcast_add", "broadcast_plus")),
-    "sub": (lambda lhs, rhs: lhs - rhs, ("elemwise_sub", "_minus", "_sub", "_Minus"), ("broadcast_sub", "broadcast_minus")),
+    "add": (lambda lhs, rhs: lhs + rhs, ("elemwise_add", "_plus", "_add", "_Plus"),
+            ("broadcast_add", "broadcast_plus")),
+    "sub": (lambda lhs, rhs: lhs - rhs, ("elemwise_sub", "_minus", "_sub", "_Minus"),
+            ("broadcast_sub", "broadcast_minus")),
     "mul": (lambda lhs, rhs: lhs * rhs, ("elemwise_mul", "_mul", "_Mul"), ("broadcast_mul",)),
     "div": (lambda lhs, rhs: lhs / rhs, ("elemwise_div", "_div", "_Div"), ("broadcast_div",)),
     "mod": (lambda lhs, rhs: E.mod(lhs, rhs), ("_mod", "_Mod"), ("broadcast_mod",)),
@@ -25,16 +27,20 @@ _BINARY = {
     "greater_equal": (lambda lhs, rhs: lhs >= rhs, ("_greater_equal", "_Greater_Equal"), ("broadcast_greater_equal",)),
     "lesser": (lambda lhs, rhs: lhs < rhs, ("_lesser", "_Lesser"), ("broadcast_lesser",)),
     "lesser_equal": (lambda lhs, rhs: lhs <= rhs, ("_lesser_equal", "_Lesser_Equal"), ("broadcast_lesser_equal",)),
-    "logical_and": (lambda lhs, rhs: E.logical_and(lhs, rhs), ("_logical_and", "_Logical_And"), ("broadcast_logical_and",)),
+    "logical_and": (lambda lhs, rhs: E.logical_and(lhs, rhs), ("_logical_and", "_Logical_And"),
+                    ("broadcast_logical_and",)),
     "logical_or": (lambda lhs, rhs: E.logical_or(lhs, rhs), ("_logical_or", "_Logical_Or"), ("broadcast_logical_or",)),
-    "logical_xor": (lambda lhs, rhs: E.logical_xor(lhs, rhs), ("_logical_xor", "_Logical_Xor"), ("broadcast_logical_xor",)),
+    "logical_xor": (lambda lhs, rhs: E.logical_xor(lhs, rhs), ("_logical_xor", "_Logical_Xor"),
+                    ("broadcast_logical_xor",)),
 }
 _MEANING = {
-    "add": "Sum", "sub": "Difference ``lhs - rhs``", "mul": "Product", "div": "Quotient ``lhs / rhs`` (integers truncate)",
+    "add": "Sum", "sub": "Difference ``lhs - rhs``", "mul": "Product",
+    "div": "Quotient ``lhs / rhs`` (integers truncate)",
     "mod": "Remainder with the sign of ``rhs``; 0 where ``rhs`` is 0", "power": "``lhs`` to the power ``rhs``",
     "maximum": "The larger of the two; a nan wins, a tie counts for ``lhs``",
     "minimum": "The smaller of the two; a nan wins, a tie counts for ``lhs``", "hypot": "``sqrt(lhs**2 + rhs**2)``",
-    "equal": "1 where equal, else 0", "not_equal": "1 where not equal, else 0", "greater": "1 where ``lhs > rhs``, else 0",
+    "equal": "1 where equal, else 0", "not_equal": "1 where not equal, else 0",
+    "greater": "1 where ``lhs > rhs``, else 0",
     "greater_equal": "1 where ``lhs >= rhs``, else 0", "lesser": "1 where ``lhs < rhs``, else 0",
     "lesser_equal": "1 where ``lhs <= rhs``, else 0", "logical_and": "1 where both are non-zero, else 0",
     "logical_or": "1 where one is non-zero, else 0", "logical_xor": "1 where exactly one is non-zero, else 0",
@@ -129,7 +135,7 @@ for _name, _alias, _doc, _expression in (
 # ---------------------------------------------------------------- are all numbers finite
 def _finite(xp, arrays, init_output):
     if not init_output:
-        raise ArgumentError("init_output=False (combine with what the output holds) is not available: multiply the results")
+        raise ArgumentError("init_output=False (combine with what the output holds) is not available; multiply results")
     good = xp.all(xp.isfinite(arrays[0]))
     for a in arrays[1:]:
         good = xp.logical_and(good, xp.all(xp.isfinite(a)))

@@ -1,5 +1,6 @@
 """Operators that the machinery itself is made of: identity, zeros, gradient sums, indexing, broadcasting back."""
 
+from functools import partial
 from math import prod
 
 from ..registry import register, rules
@@ -93,8 +94,12 @@ def constant(n, *heads):
     return [None] * len(n.inputs)
 
 
+#: decorator for linear operators ``(data, like, ...)`` that bring ``data`` into the shape of ``like``
+adjoint = partial(register, infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+
+
 # ---------------------------------------------------------------- broadcasting and back
-@register("_unbroadcast", infer=rules.like_second, shape_only=("like",), uniform=False, types=rules.first_type)
+@adjoint("_unbroadcast")
 def unbroadcast(xp, data, like):
     """Sum over the axes along which ``like`` was broadcast to the shape of ``data``."""
     shape = like.shape
@@ -112,7 +117,7 @@ def _(n, g):
     return broadcast_like_exact(g, n.inputs[0]), None
 
 
-@register("_broadcast_to_like", infer=rules.like_second, shape_only=("like",), uniform=False, types=rules.first_type, view=True)
+@adjoint("_broadcast_to_like", view=True)
 def broadcast_like_exact(xp, data, like):
     """Broadcast to the shape of ``like``."""
     return xp.broadcast_to(data, like.shape)
@@ -123,7 +128,7 @@ def _(n, g):
     return unbroadcast(g, n.inputs[0]), None
 
 
-@register("_reshape_to_like", infer=rules.like_second, shape_only=("like",), uniform=False, types=rules.first_type, view=True)
+@adjoint("_reshape_to_like", view=True)
 def reshape_to_like(xp, data, like):
     """The same elements in the shape of ``like``."""
     return xp.reshape(data, like.shape)
@@ -188,4 +193,4 @@ def _(n, g):
     return [getitem(g, *n.inputs[2:], key=n.attrs.key)] + [None] * (len(n.inputs) - 1)
 
 
-__all__ = ["Slot", "constant", "fill"]
+__all__ = ["Slot", "adjoint", "constant", "fill"]

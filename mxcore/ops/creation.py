@@ -33,8 +33,8 @@ def _arange_shape(attrs, ins):
 
 
 @register("_arange", infer=_arange_shape, types=rules.cast, nograd=True)
-def arange(xp, *, start: float, stop: float | None = None, step: float = 1.0, repeat: int = 1, infer_range: bool = False,
-           dtype: DType = "float32"):
+def arange(xp, *, start: float, stop: float | None = None, step: float = 1.0, repeat: int = 1,
+           infer_range: bool = False, dtype: DType = "float32"):
     """``start, start + step, ...`` below ``stop``, each ``repeat`` times; with one bound, from 0 to it."""
     if stop is None:
         start, stop = 0.0, start

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import ArgumentError, BoundsError, DTypeError, ShapeError
 from ..registry import OPS, DType, Shape, register, rules
-from .core import constant
+from .core import adjoint, constant
 
 _I8 = np.dtype("int64")
 
@@ -77,7 +77,7 @@ def _(n, g):
     return take_back(g, n.inputs[0], n.inputs[1], axis=n.attrs.axis, mode=n.attrs.mode), None
 
 
-@register("_backward_take", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_take")
 def take_back(xp, data, like, indices, *, axis: int = 0, mode: TakeMode = "clip"):
     """Zeros of the shape of ``like`` with the slices of ``data`` added where :func:`take` reads them."""
     axis = rules.normalize_axis(axis, like.ndim)
@@ -99,7 +99,8 @@ def _embedding_shapes(attrs, ins):
 
 @register("Embedding", aliases=("_npx_embedding", "_sparse_Embedding"), infer=_embedding_shapes, uniform=False,
           types=lambda a, t, n: ([t[0], t[1] or a.dtype], [t[1] or a.dtype]))
-def embedding(xp, data, weight, *, input_dim: int, output_dim: int, dtype: DType = "float32", sparse_grad: bool = False):
+def embedding(xp, data, weight, *, input_dim: int, output_dim: int, dtype: DType = "float32",
+              sparse_grad: bool = False):
     """Rows of ``weight`` for the numbers in ``data``; numbers outside of ``[0, input_dim)`` take the nearest row.
 
     Parameters
@@ -152,7 +153,8 @@ def _places(xp, shape, index, axis, mode):
     return xp.reshape(_fold(xp, index, shape[axis], mode), (*shape[:axis], 1, *shape[axis + 1:]))
 
 
-@register("pick", aliases=("choose_element_0index", "_npx_pick"), infer=_pick_shapes, types=rules.first_type, uniform=False)
+@register("pick", aliases=("choose_element_0index", "_npx_pick"), infer=_pick_shapes, types=rules.first_type,
+          uniform=False)
 def pick(xp, data, index, *, axis: int | None = -1, keepdims: bool = False, mode: PickMode = "clip"):
     """One element along ``axis`` at each place of the other axes: ``out[i] = data[i, index[i]]``.
 
@@ -168,7 +170,7 @@ def _(n, g):
     return pick_back(g, n.inputs[0], n.inputs[1], axis=n.attrs.axis, mode=n.attrs.mode), None
 
 
-@register("_backward_pick", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_pick")
 def pick_back(xp, data, like, index, *, axis: int | None = -1, mode: PickMode = "clip"):
     """Zeros of the shape of ``like`` with ``data`` where :func:`pick` reads."""
     a = rules.normalize_axis(axis, like.ndim)
@@ -253,7 +255,7 @@ def _gather_shapes(attrs, ins):
 
 def _gathered(data, index):
     if len(index) < 2 or not 0 < index[0] <= len(data):
-        raise ShapeError(f"indices need at least 2 dimensions, the first at most {len(data)} (the axes of {data}), got {index}")
+        raise ShapeError(f"indices need 2 or more dimensions, the first at most {len(data)} (axes of {data}): {index}")
     return (*index[1:], *data[index[0]:])
 
 
@@ -266,7 +268,8 @@ def _key(xp, indices, shape):
     return tuple(rows)
 
 
-@register("gather_nd", aliases=("_npi_gather_nd", "_npx_gather_nd"), infer=_gather_shapes, types=rules.first_type, uniform=False)
+@register("gather_nd", aliases=("_npi_gather_nd", "_npx_gather_nd"), infer=_gather_shapes, types=rules.first_type,
+          uniform=False)
 def gather_nd(xp, data, indices):
     """``out[j] = data[indices[0, j], indices[1, j], ...]``.
 
@@ -287,7 +290,7 @@ def _(n, g):
     return gather_back(g, n.inputs[0], n.inputs[1]), None
 
 
-@register("_backward_gather_nd", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_gather_nd")
 def gather_back(xp, data, like, indices):
     """Zeros of the shape of ``like`` with ``data`` added where :func:`gather_nd` reads."""
     out = xp.zeros(like.shape, data.dtype)
@@ -336,7 +339,8 @@ def _scatter_set_shapes(attrs, ins):
     return [lhs, rhs, index], [lhs]
 
 
-@register("_scatter_set_nd", aliases=("_npi_scatter_set_nd",), infer=_scatter_set_shapes, types=rules.first_type, uniform=False)
+@register("_scatter_set_nd", aliases=("_npi_scatter_set_nd",), infer=_scatter_set_shapes, types=rules.first_type,
+          uniform=False)
 def scatter_set_nd(xp, lhs, rhs, indices, *, shape: Shape):
     """A copy of ``lhs`` with ``out[indices[0, j], indices[1, j], ...] = rhs[j]``."""
     if lhs.shape != shape or rhs.shape != _gathered(shape, indices.shape):
@@ -410,7 +414,8 @@ def _chosen(xp, index):
     return xp.nonzero(index)[0]
 
 
-@register("_contrib_boolean_mask", aliases=("_npi_boolean_mask",), infer=_mask_shapes, types=rules.first_type, uniform=False)
+@register("_contrib_boolean_mask", aliases=("_npi_boolean_mask",), infer=_mask_shapes, types=rules.first_type,
+          uniform=False)
 def boolean_mask(xp, data, index, *, axis: int = 0):
     """The slices of ``data`` along ``axis`` where ``index`` is not 0. How many, only the values say.
 
@@ -427,7 +432,7 @@ def _(n, g):
     return mask_back(g, n.inputs[0], n.inputs[1], axis=n.attrs.axis), None
 
 
-@register("_backward_contrib_boolean_mask", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_contrib_boolean_mask")
 def mask_back(xp, data, like, index, *, axis: int = 0):
     """Zeros of the shape of ``like`` with ``data`` where :func:`boolean_mask` reads."""
     out = xp.zeros(like.shape, data.dtype)
@@ -446,7 +451,8 @@ def _index_copy_shapes(attrs, ins):
     if index is not None and len(index) != 1:
         raise ShapeError(f"index_vector must have one axis, got shape {index}")
     if old is not None:
-        new = rules.merge(new, (-1 if index is None else index[0], *old[1:]), "new_tensor and the rows that it replaces")
+        rows = (-1 if index is None else index[0], *old[1:])
+        new = rules.merge(new, rows, "new_tensor and the rows that it replaces")
     return [old, index, new], [old]
 
 
@@ -493,8 +499,11 @@ def index_array(xp, data, *, axes: Shape | None = None):
     """
     ndim, shape = data.ndim, data.shape
     chosen = range(ndim) if axes is None else [rules.normalize_axis(a, ndim, "axes") for a in axes]
-    lines = [xp.reshape(xp.arange(shape[a], dtype=_I8), tuple(shape[a] if i == a else 1 for i in range(ndim))) for a in chosen]
-    return xp.stack([xp.broadcast_to(line, shape) for line in lines], axis=-1)
+    lines = []
+    for a in chosen:
+        line = xp.reshape(xp.arange(shape[a], dtype=_I8), (-1, *(1,) * (ndim - 1 - a)))
+        lines.append(xp.broadcast_to(line, shape))
+    return xp.stack(lines, axis=-1)
 
 
 index_array.gradient(constant)
@@ -508,7 +517,8 @@ def _arange_like_shapes(attrs, ins):
 
 
 @register("_contrib_arange_like", aliases=("_npx_arange_like",), infer=_arange_like_shapes, shape_only=("data",))
-def arange_like(xp, data, *, start: float = 0.0, step: float = 1.0, repeat: int = 1, ctx: str = "", axis: int | None = None):
+def arange_like(xp, data, *, start: float = 0.0, step: float = 1.0, repeat: int = 1, ctx: str = "",
+                axis: int | None = None):
     """``start, start + step, ...``, each ``repeat`` times, in the shape of ``data``, or as long as one of its axes.
 
     (``ctx`` is accepted; the device is that of ``data``.)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from ..errors import ShapeError
 from ..registry import OPS, Shape, register, rules
+from .core import adjoint
 
 
 def _at(axis, key, ndim):
@@ -94,11 +95,11 @@ def _split_shapes(attrs, ins):
         return ins, [None] * count
     axis = rules.normalize_axis(attrs.axis, len(s))
     if s[axis] >= 0 and s[axis] % count:
-        raise ShapeError(f"cannot split axis {axis} of {s} into {count} equal parts: {s[axis]} does not divide by {count}")
+        raise ShapeError(f"cannot split axis {axis} of {s} into {count} equal parts")
     length = s[axis] // count if s[axis] >= 0 else -1
     if attrs.squeeze_axis:
         if length not in (1, -1):
-            raise ShapeError(f"squeeze_axis needs parts of length 1 along axis {axis} of {s}, these have length {length}")
+            raise ShapeError(f"squeeze_axis needs parts of length 1 along axis {axis} of {s}, not {length}")
         return ins, [_without(s, axis)] * count
     return ins, [(*s[:axis], length, *s[axis + 1:])] * count
 
@@ -107,7 +108,8 @@ def _numbered(count):
     return tuple(f"output{i}" for i in range(count))
 
 
-@register("SliceChannel", aliases=("split",), infer=_split_shapes, outputs=lambda a, count: _numbered(a.num_outputs), view=True)
+@register("SliceChannel", aliases=("split",), infer=_split_shapes, view=True,
+          outputs=lambda a, count: _numbered(a.num_outputs))
 def split(xp, data, *, num_outputs: int, axis: int = 1, squeeze_axis: bool = False):
     """``num_outputs`` equal parts along an axis; ``squeeze_axis`` drops that axis where the parts have length 1.
 
@@ -220,7 +222,7 @@ def _(n, g):
     return tile_back(g, n.inputs[0], reps=n.attrs.reps)
 
 
-@register("_backward_tile", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_tile")
 def tile_back(xp, data, like, *, reps: Shape):
     """The sum of the tiles of ``data``, each of the shape of ``like``."""
     shape, full = _tiles(like.shape, reps)
@@ -261,7 +263,7 @@ def _(n, g):
     return repeat_back(g, n.inputs[0], repeats=n.attrs.repeats, axis=n.attrs.axis)
 
 
-@register("_backward_repeat", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_repeat")
 def repeat_back(xp, data, like, *, repeats: int, axis: int | None = None):
     """The sums of the repetitions in ``data``, in the shape of ``like``."""
     shape = (prod(like.shape),) if axis is None else like.shape
@@ -304,7 +306,7 @@ PadMode = Literal["constant", "edge", "reflect"]
 def _padding(shape, pad_width, mode):
     """One pair (before, after) for each axis."""
     if len(pad_width) != 2 * len(shape):
-        raise ShapeError(f"pad_width={pad_width} needs two numbers (before, after) for each of the {len(shape)} axes of {shape}")
+        raise ShapeError(f"pad_width={pad_width} needs two numbers (before, after) for each axis of {shape}")
     pairs = tuple(zip(pad_width[::2], pad_width[1::2], strict=True))
     for d, pair in zip(shape, pairs, strict=True):
         if min(pair) < 0:
@@ -347,7 +349,7 @@ def _(n, g):
     return pad_back(g, n.inputs[0], mode=n.attrs.mode, pad_width=n.attrs.pad_width)
 
 
-@register("_backward_Pad", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",), view=True)
+@adjoint("_backward_Pad", view=True)
 def pad_back(xp, data, like, *, mode: PadMode, pad_width: Shape):
     """The inner part of ``data``; what the border copied from it is added where it came from."""
     for axis, (before, after) in enumerate(_padding(like.shape, pad_width, mode)):
@@ -358,12 +360,14 @@ def pad_back(xp, data, like, *, mode: PadMode, pad_width: Shape):
         low = data[_at(axis, slice(0, before), data.ndim)]
         high = data[_at(axis, slice(before + n, before + n + after), data.ndim)]
         if mode == "edge":
-            folds = [(slice(0, 1), xp.sum(low, axis=axis, keepdims=True)), (slice(n - 1, n), xp.sum(high, axis=axis, keepdims=True))]
+            low, high = xp.sum(low, axis=axis, keepdims=True), xp.sum(high, axis=axis, keepdims=True)
+            targets = slice(0, 1), slice(n - 1, n)
         elif mode == "reflect":
-            folds = [(slice(1, before + 1), xp.flip(low, axis=axis)), (slice(n - 1 - after, n - 1), xp.flip(high, axis=axis))]
+            low, high = xp.flip(low, axis=axis), xp.flip(high, axis=axis)
+            targets = slice(1, before + 1), slice(n - 1 - after, n - 1)
         else:
-            folds = []
-        for places, addend in folds:
+            targets = ()
+        for places, addend in zip(targets, (low, high), strict=False):
             key = _at(axis, places, data.ndim)
             xp.setitem(inner, key, inner[key] + addend)
         data = inner

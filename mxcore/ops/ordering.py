@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..registry import DType, Floats, register, rules
-from .core import constant
+from .core import adjoint, constant
 
 _I8 = np.dtype("int64")
 
@@ -48,7 +48,7 @@ def _(n, g):
     return put_along(g, n.inputs[0], n.inputs[1], axis=n.attrs.axis), None
 
 
-@register("_put_along", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_put_along")
 def put_along(xp, data, like, index, *, axis: int | None = -1):
     """Zeros of the shape of ``like`` with ``data`` where :func:`take_along` reads (each place once)."""
     out = xp.zeros(like.shape, data.dtype)
@@ -77,8 +77,8 @@ def sort(xp, data, *, axis: int | None = -1, is_ascend: bool = True):
 
 @sort.gradient
 def _(n, g):
-    a = n.attrs
-    return put_along(g, n.inputs[0], argsort(n.inputs[0], axis=a.axis, is_ascend=a.is_ascend, dtype="int64"), axis=a.axis)
+    x, a = n.inputs[0], n.attrs
+    return put_along(g, x, argsort(x, axis=a.axis, is_ascend=a.is_ascend, dtype="int64"), axis=a.axis)
 
 
 @register("argsort", aliases=("_npi_argsort",), infer=_sorted_shapes, types=rules.cast, uniform=False)
@@ -125,9 +125,10 @@ def _topk_types(attrs, types, outputs=1):
 
 @register("topk", aliases=("_npx_topk",), infer=_topk_shapes, types=_topk_types, uniform=False, outputs=_topk_outputs,
           visible=lambda a: 2 if a.ret_typ == "both" else 1)
-def topk(xp, data, *, axis: int | None = -1, k: int = 1, ret_typ: Literal["both", "indices", "mask", "value"] = "indices",
-         is_ascend: bool = False, dtype: DType = "float32"):
-    """The ``k`` largest (``is_ascend``: smallest) elements along an axis, in order; equal ones in the order they stand in.
+def topk(xp, data, *, axis: int | None = -1, k: int = 1,
+         ret_typ: Literal["both", "indices", "mask", "value"] = "indices", is_ascend: bool = False,
+         dtype: DType = "float32"):
+    """The ``k`` largest (``is_ascend``: smallest) elements along an axis, in order; equal ones in that of their places.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def topk(xp, data, *, axis: int | None = -1, k: int = 1, ret_typ: Literal["both"
     k : int
         0 or less: all.
     ret_typ : {"indices", "value", "both", "mask"}
-        Their indices (as ``dtype``), their values, both, or 1 where they stand and 0 elsewhere in the shape of ``data``.
+        Their indices (as ``dtype``), values, values and indices, or 1 where they stand in ``data`` and 0 elsewhere.
 
     >>> nd.topk(nd.array([[3, 1, 2]]), k=2, ret_typ="value").asnumpy()
     array([[3., 2.]], dtype=float32)
@@ -181,7 +182,8 @@ def _histogram_shapes(attrs, ins):
 
 
 @register("_histogram", aliases=("_npi_histogram",), infer=_histogram_shapes, types=lambda a, t, n: (t, [_I8, t[0]]),
-          outputs=("output0", "output1"), nograd=True, inputs=lambda a: ("data", "bins") if a.bin_cnt is None else ("data",))
+          outputs=("output0", "output1"), nograd=True,
+          inputs=lambda a: ("data", "bins") if a.bin_cnt is None else ("data",))
 def histogram(xp, data, bins=None, *, bin_cnt: int | None = None, range: Floats | None = None):
     """How many elements fall into each bin, as int64, and the edges of the bins.
 

@@ -1,7 +1,7 @@
-"""Random numbers of many distributions, drawn with fixed parameters, in the shape of an array, or with a parameter a place.
+"""Random numbers: with fixed parameters, in the shape of an array, or with parameters of its own at each place.
 
-All draws come from the generator of the device (``mx.random.seed``). Nothing flows back through a draw, except through the
-log-probabilities that ``sample_multinomial`` gives.
+All draws come from the generator of the device (``mx.random.seed``). Nothing flows back through a draw, except through
+the log-probabilities that ``sample_multinomial`` gives.
 """
 
 import inspect
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..registry import OPS, DType, Shape, register, rules
-from .core import constant
+from .core import adjoint, constant
 
 _F4, _F8, _I4, _I8 = map(np.dtype, ("float32", "float64", "int32", "int64"))
 
@@ -51,7 +51,7 @@ def _generalized_negative_binomial(rng, size, real, mu, alpha):
 
 
 class Distribution(NamedTuple):
-    """How a distribution is drawn, what its parameters must satisfy, and what its names for arrays of parameters are."""
+    """How a distribution is drawn, what its parameters must satisfy, and how arrays of parameters are called."""
 
     draw: Callable
     parameters: dict[str, Any]  # name: (type, default)
@@ -61,7 +61,7 @@ class Distribution(NamedTuple):
     meaning: str
 
 
-_REAL = {name: (float, 1.0) for name in ("low", "high", "loc", "scale", "alpha", "beta", "lam", "k", "p", "mu")}
+_REAL: dict[str, Any] = dict.fromkeys(("high", "scale", "alpha", "beta", "lam", "p", "mu"), (float, 1.0))
 _REAL |= {"low": (float, 0.0), "loc": (float, 0.0), "k": (int, 1)}
 
 
@@ -78,13 +78,15 @@ DISTRIBUTIONS = {
                            "alpha > 0 and beta > 0", "gamma with shape ``alpha`` and scale ``beta``"),
     "exponential": _distribution(_exponential, ("lam",), ("lam",), lambda lam: lam > 0, "lam > 0",
                                  "exponential with rate ``lam`` (mean ``1 / lam``)"),
-    "poisson": _distribution(_poisson, ("lam",), ("lam",), lambda lam: lam >= 0, "lam >= 0", "Poisson with mean ``lam``"),
+    "poisson": _distribution(_poisson, ("lam",), ("lam",), lambda lam: lam >= 0, "lam >= 0",
+                             "Poisson with mean ``lam``"),
     "negative_binomial": _distribution(
         _negative_binomial, ("k", "p"), ("k", "p"), lambda k, p: k >= 0 and 0 < p <= 1, "k >= 0 and 0 < p <= 1",
         "negative binomial: successes before the ``k``-th failure, of probability ``p``"),
     "generalized_negative_binomial": _distribution(
         _generalized_negative_binomial, ("mu", "alpha"), ("mu", "alpha"), lambda mu, alpha: mu >= 0 and alpha >= 0,
-        "mu >= 0 and alpha >= 0", "negative binomial with mean ``mu`` and dispersion ``alpha`` (variance ``mu + alpha mu**2``)"),
+        "mu >= 0 and alpha >= 0",
+        "negative binomial with mean ``mu`` and dispersion ``alpha`` (variance ``mu + alpha mu**2``)"),
 }
 
 
@@ -150,17 +152,18 @@ def _define(name: str, d: Distribution) -> None:
     _signature(sample, d.arrays, {"shape": (Shape, ()), "dtype": (DType | None, None)})
     example = ", ".join(f"{n}={0.5 if n == 'p' else 1}" for n in d.parameters if n not in ("low", "loc"))
     arrays = ", ".join(["nd.array([0.5, 1])"] * len(d.arrays))
-    fixed.__doc__ = (f"Random numbers, {d.meaning}.\n\n    Parameters: the distribution's ({', '.join(d.parameters)}), ``shape`` "
-                     "(default (1,)), ``dtype`` (default float32).\n\n"
+    fixed.__doc__ = (f"Random numbers, {d.meaning}.\n\n    Parameters: the distribution's ({', '.join(d.parameters)}), "
+                     "``shape`` (default (1,)), ``dtype`` (default float32).\n\n"
                      f"    >>> nd.random_{name}({example}, shape=(2, 3)).shape\n    (2, 3)\n    ")
     like.__doc__ = f"Random numbers, {d.meaning}, in shape and type of ``data``."
-    sample.__doc__ = (f"Random numbers, {d.meaning}; each place of the parameters ({', '.join(d.arrays)}) gives numbers of its "
-                      "own, ``shape`` of them.\n\n"
+    sample.__doc__ = (f"Random numbers, {d.meaning}; each place of the parameters ({', '.join(d.arrays)}) gives "
+                      "numbers of its own, ``shape`` of them.\n\n"
                       f"    >>> nd.sample_{name}({arrays}, shape=(3,)).shape\n    (2, 3)\n    ")
     register(f"_random_{name}", aliases=(f"random_{name}", *((name,) if name in ("uniform", "normal") else ())),
              infer=_of_shape, types=_real_type, nograd=True)(fixed)
     register(f"_random_{name}_like", infer=rules.same, shape_only=("data",))(like).gradient(constant)
-    register(f"_sample_{name}", aliases=(f"sample_{name}",), infer=_per_place, types=_real_type)(sample).gradient(constant)
+    enter = register(f"_sample_{name}", aliases=(f"sample_{name}",), infer=_per_place, types=_real_type)
+    enter(sample).gradient(constant)
 
 
 for _name, _d in DISTRIBUTIONS.items():
@@ -194,8 +197,8 @@ def _multinomial_outputs(attrs, count):
     return ("output0", "output1") if attrs.get_prob else ("output",)
 
 
-@register("_sample_multinomial", aliases=("sample_multinomial",), infer=_multinomial_shapes, outputs=_multinomial_outputs,
-          types=lambda a, t, n: (t, [a.dtype, t[0]][:n]))
+@register("_sample_multinomial", aliases=("sample_multinomial",), infer=_multinomial_shapes,
+          outputs=_multinomial_outputs, types=lambda a, t, n: (t, [a.dtype, t[0]][:n]))
 def sample_multinomial(xp, data, *, rng, shape: Shape = (), get_prob: bool = False, dtype: DType = "int32"):
     """Categories drawn with the probabilities in the last axis of ``data``.
 
@@ -252,7 +255,7 @@ def _(n, g):
     return chosen_back(g, n.inputs[0], n.inputs[1]), None
 
 
-@register("_backward_chosen", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_chosen")
 def chosen_back(xp, data, like, index):
     """Zeros of the shape of ``like`` with ``data`` added where :func:`_chosen` reads."""
     k = like.shape[-1]

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..registry import OPS, DType, Shape, register, rules
-from .core import constant
+from .core import adjoint, constant
 
 _F4, _F8 = np.dtype("float32"), np.dtype("float64")
 
@@ -21,8 +21,9 @@ def _shaped(xp, r, data, axes, keepdims):
     return xp.reshape(r, rules.reduced_shape(data.shape, axes, keepdims)) if len(axes) == len(data.shape) else r
 
 
-@register("_spread", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",), view=True)
-def spread(xp, data, like, *, axis: Shape | None = None, keepdims: bool = False, exclude: bool = False, mean: bool = False):
+@adjoint("_spread", view=True)
+def spread(xp, data, like, *, axis: Shape | None = None, keepdims: bool = False, exclude: bool = False,
+           mean: bool = False):
     """A reduced array back in the shape of what was reduced (``mean``: divided by the number of elements)."""
     axes = _axes(like, axis, exclude)
     if mean:
@@ -175,7 +176,8 @@ def norm(xp, data, *, ord: int = 2, axis: Shape | None = None, out_dtype: DType 
     if ord not in (1, 2):
         raise ArgumentError(f"ord={ord}: only norms of order 1 and 2 are available")
     axes = _axes(data, axis, False)
-    x = xp.abs(xp.astype(data, _F8) if data.dtype.kind in "iub" else xp.astype(data, _F4) if _half(data.dtype) else data)
+    wide = _F8 if data.dtype.kind in "iub" else _F4 if _half(data.dtype) else data.dtype
+    x = xp.abs(xp.astype(data, wide))
     if ord == 1 or x.size == 0:
         r = xp.sum(x, axis=axes, keepdims=keepdims)
     else:
@@ -242,14 +244,15 @@ def _place(name, method, meaning):
     @register(name, infer=rules.reduce)
     def place(xp, data, *, axis: int | None = None, keepdims: bool = False):
         if axis is None:
-            index = xp.reshape(getattr(xp, method)(xp.reshape(data, (-1,)), axis=0), (1,) * (data.ndim if keepdims else 1))
+            index = getattr(xp, method)(xp.reshape(data, (-1,)), axis=0)
+            index = xp.reshape(index, (1,) * (data.ndim if keepdims else 1))
         else:
             axis = rules.normalize_axis(axis, data.ndim)
             index = getattr(xp, method)(data, axis=axis)
             index = xp.reshape(index, rules.reduced_shape(data.shape, axis, keepdims))
         return xp.astype(index, data.dtype)
 
-    place.doc = (f"Index of {meaning} along an axis (of the flat array by default), the first one in a tie, in the type of "
+    place.doc = (f"Index of {meaning} along an axis (of the flat array by default), the first in a tie, in the type of "
                  f"the input.\n\n    >>> nd.{name}(nd.array([[1, 5], [4, 2]]), axis=1).shape\n    (2,)\n    ")
     place.gradient(constant)
     return place
@@ -303,7 +306,7 @@ def _(n, g):
     return cumsum_back(g, n.inputs[0], axis=n.attrs.axis)
 
 
-@register("_backward_cumsum", infer=rules.like_second, types=lambda a, t, n: (t, [t[1]]), uniform=False, shape_only=("like",))
+@adjoint("_backward_cumsum", types=lambda a, t, n: (t, [t[1]]))
 def cumsum_back(xp, data, like, *, axis: int | None = None):
     """Running sums from the end, in the shape and type of ``like``."""
     data = xp.astype(data, like.dtype)

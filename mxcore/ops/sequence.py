@@ -4,6 +4,7 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError
 from ..registry import register, rules
+from .core import adjoint
 
 _I8 = np.dtype("int64")
 
@@ -43,7 +44,8 @@ def _before_end(xp, data, lengths, axis):
 
 @register("SequenceMask", aliases=("_npx_sequence_mask",), infer=_same_shapes, types=rules.first_type, uniform=False,
           inputs=_inputs)
-def sequence_mask(xp, data, sequence_length=None, *, use_sequence_length: bool = False, value: float = 0.0, axis: int = 0):
+def sequence_mask(xp, data, sequence_length=None, *, use_sequence_length: bool = False, value: float = 0.0,
+                  axis: int = 0):
     """Sequences with ``value`` behind their ends.
 
     Parameters
@@ -103,13 +105,13 @@ def sequence_last(xp, data, sequence_length=None, *, use_sequence_length: bool =
 
 @sequence_last.gradient
 def _(n, g):
-    used = n.attrs.use_sequence_length
-    back = sequence_last_back(g, n.inputs[0], *n.inputs[1:2] if used else (), use_sequence_length=used, axis=n.attrs.axis)
+    used, axis = n.attrs.use_sequence_length, n.attrs.axis
+    back = sequence_last_back(g, n.inputs[0], *n.inputs[1:2] if used else (), use_sequence_length=used, axis=axis)
     return [back] + [None] * (len(n.inputs) - 1)
 
 
-@register("_backward_SequenceLast", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",),
-          inputs=lambda a: ("data", "like", "sequence_length") if a.use_sequence_length else ("data", "like"))
+@adjoint("_backward_SequenceLast",
+         inputs=lambda a: ("data", "like", "sequence_length") if a.use_sequence_length else ("data", "like"))
 def sequence_last_back(xp, data, like, sequence_length=None, *, use_sequence_length: bool = False, axis: int = 0):
     """Zeros of the shape of ``like`` with ``data`` where :func:`SequenceLast` reads."""
     out = xp.zeros(like.shape, data.dtype)

@@ -4,6 +4,7 @@ from math import prod
 
 from ..errors import ShapeError
 from ..registry import OPS, Shape, register, rules
+from .core import adjoint
 
 
 def target_shape(shape, codes, reverse=False):
@@ -99,7 +100,8 @@ def _legacy(attrs, shape):
 
 
 @register("Reshape", aliases=("reshape",), infer=_reshape_shapes, view=True)
-def reshape(xp, data, *, shape: Shape = (), reverse: bool = False, target_shape: Shape = (), keep_highest: bool = False):
+def reshape(xp, data, *, shape: Shape = (), reverse: bool = False, target_shape: Shape = (),
+            keep_highest: bool = False):
     """The same elements in another shape.
 
     Codes: 0 keeps a dimension, -1 infers one, -2 keeps all that remain, -3 merges two, -4 splits one into the two that
@@ -279,7 +281,7 @@ def _reshaped_like(lhs, rhs, attrs):
     p, q = _like_range(rhs, attrs["rhs_begin"], attrs["rhs_end"], "rhs")
     out = (*lhs[:b], *rhs[p:q], *lhs[e:])
     if -1 not in lhs and -1 not in out and prod(out) != prod(lhs):
-        raise ShapeError(f"reshape_like cannot give {lhs} ({prod(lhs)} elements) the shape {out} ({prod(out)} elements)")
+        raise ShapeError(f"reshape_like cannot give {lhs} ({prod(lhs)} elements) the shape {out} ({prod(out)})")
     return out
 
 
@@ -287,11 +289,11 @@ def _reshape_like_shapes(attrs, ins):
     return ins, [None if None in ins else _reshaped_like(*ins, attrs)]
 
 
-@register("reshape_like", aliases=("_npx_reshape_like",), infer=_reshape_like_shapes, types=rules.first_type, uniform=False,
-          shape_only=("rhs",), view=True)
-def reshape_like(xp, lhs, rhs, *, lhs_begin: int | None = None, lhs_end: int | None = None, rhs_begin: int | None = None,
-                 rhs_end: int | None = None):
-    """``lhs`` in the shape of ``rhs``; with bounds, axes ``lhs_begin:lhs_end`` become axes ``rhs_begin:rhs_end`` of ``rhs``.
+@register("reshape_like", aliases=("_npx_reshape_like",), infer=_reshape_like_shapes, types=rules.first_type,
+          uniform=False, shape_only=("rhs",), view=True)
+def reshape_like(xp, lhs, rhs, *, lhs_begin: int | None = None, lhs_end: int | None = None,
+                 rhs_begin: int | None = None, rhs_end: int | None = None):
+    """``lhs`` in the shape of ``rhs``; with bounds, axes ``lhs_begin:lhs_end`` become ``rhs_begin:rhs_end`` of ``rhs``.
 
     >>> nd.reshape_like(nd.zeros((6, 5)), nd.zeros((2, 3, 4)), lhs_end=1, rhs_end=2).shape
     (2, 3, 5)
@@ -323,7 +325,8 @@ def _broadcast_target(shape, target):
     return _widened(shape, tuple(t or d for d, t in zip(shape, target, strict=True)))
 
 
-@register("broadcast_to", infer=lambda a, s: (s, [None if s[0] is None else _broadcast_target(s[0], a.shape)]), view=True)
+@register("broadcast_to", view=True,
+          infer=lambda a, s: (s, [None if s[0] is None else _broadcast_target(s[0], a.shape)]))
 def broadcast_to(xp, data, *, shape: Shape = ()):
     """Axes of length 1 repeated up to ``shape``; 0 keeps an axis.
 
@@ -441,7 +444,7 @@ def _(n, g):
 
 
 def _diagonal(shape, k, axis1, axis2):
-    """For an array of several axes: the order that puts the two last, and offset, step, length on the flattened plane."""
+    """The order that puts the two axes last, the places of the diagonal on their flattened plane, and its length."""
     a, b = rules.normalize_axis(axis1, len(shape), "axis1"), rules.normalize_axis(axis2, len(shape), "axis2")
     if a == b:
         raise ShapeError(f"axis1 and axis2 are the same axis {a}")
@@ -450,8 +453,8 @@ def _diagonal(shape, k, axis1, axis2):
     if length <= 0:
         raise ShapeError(f"{shape} has no diagonal k={k} in axes {axis1} and {axis2}")
     first = k if k >= 0 else -k * columns
-    return [*(i for i in range(len(shape)) if i not in (a, b)), a, b], slice(first, first + (length - 1) * (columns + 1) + 1,
-                                                                              columns + 1), length
+    places = slice(first, first + (length - 1) * (columns + 1) + 1, columns + 1)
+    return [*(i for i in range(len(shape)) if i not in (a, b)), a, b], places, length
 
 
 def _diag_shapes(attrs, ins):
@@ -488,7 +491,7 @@ def _(n, g):
     return diag_back(g, n.inputs[0], k=a.k, axis1=a.axis1, axis2=a.axis2)
 
 
-@register("_backward_diag", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_diag")
 def diag_back(xp, data, like, *, k: int = 0, axis1: int = 0, axis2: int = 1):
     """Zeros of the shape of ``like`` with ``data`` on the diagonal that :func:`diag` reads."""
     if like.ndim == 1:
@@ -508,8 +511,8 @@ def _(n, g):
 
 
 # ---------------------------------------------------------------- shapes as values
-@register("shape_array", aliases=("_npx_shape_array",), infer=lambda a, s: (s, [None if s[0] is None else (len(s[0]),)]),
-          types=rules.fixed_type("int64"), nograd=True, shape_only=("data",))
+@register("shape_array", aliases=("_npx_shape_array",), types=rules.fixed_type("int64"), nograd=True,
+          shape_only=("data",), infer=lambda a, s: (s, [None if s[0] is None else (len(s[0]),)]))
 def shape_array(xp, data):
     """The shape as an int64 array.
 

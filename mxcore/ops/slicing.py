@@ -2,6 +2,7 @@
 
 from ..errors import ShapeError
 from ..registry import Scalar, Shape, Slots, register, rules
+from .core import adjoint
 
 # ---------------------------------------------------------------- slice
 
@@ -9,7 +10,7 @@ from ..registry import Scalar, Shape, Slots, register, rules
 def _key(ndim, begin, end, step):
     """The slices of the first axes; None leaves a bound or a step open."""
     if len(begin) > ndim or len(begin) != len(end) or (step and len(step) != len(begin)):
-        raise ShapeError(f"begin={begin}, end={end}, step={step} must be equally long and at most as long as the {ndim} axes")
+        raise ShapeError(f"begin={begin}, end={end}, step={step} must be equally long, for at most {ndim} axes")
     steps = step or (None,) * len(begin)
     if 0 in steps:
         raise ShapeError(f"step={step}: a step cannot be 0")
@@ -53,7 +54,7 @@ def _placed(xp, data, like, key):
     return out
 
 
-@register("_backward_slice", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_slice")
 def slice_back(xp, data, like, *, begin: Slots, end: Slots, step: Slots = ()):
     """Zeros of the shape of ``like`` with ``data`` where :func:`slice` reads."""
     return _placed(xp, data, like, _key(like.ndim, begin, end, step))
@@ -72,7 +73,7 @@ def _axis_key(shape, axis, begin, end):
     b = begin + n if begin < 0 else begin
     e = n if end is None else end + n if end < 0 else end
     if not 0 <= b < e <= n:
-        raise ShapeError(f"begin={begin}, end={end} pick nothing or reach outside of the {n} elements of axis {axis} of {shape}")
+        raise ShapeError(f"begin={begin}, end={end} pick nothing of, or reach outside of, axis {axis} of {shape}")
     return a, (slice(None),) * a + (slice(b, e),)
 
 
@@ -99,7 +100,7 @@ def _(n, g):
     return slice_axis_back(g, n.inputs[0], axis=n.attrs.axis, begin=n.attrs.begin, end=n.attrs.end)
 
 
-@register("_backward_slice_axis", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_slice_axis")
 def slice_axis_back(xp, data, like, *, axis: int, begin: int, end: int | None):
     """Zeros of the shape of ``like`` with ``data`` where :func:`slice_axis` reads."""
     return _placed(xp, data, like, _axis_key(like.shape, axis, begin, end)[1])
@@ -122,8 +123,8 @@ def _like_shape(shape, like, axes):
     return tuple(out)
 
 
-@register("slice_like", infer=lambda a, s: (s, [None if None in s else _like_shape(*s, a.axes)]), types=rules.first_type,
-          uniform=False, shape_only=("shape_like",), view=True)
+@register("slice_like", types=rules.first_type, uniform=False, shape_only=("shape_like",), view=True,
+          infer=lambda a, s: (s, [None if None in s else _like_shape(*s, a.axes)]))
 def slice_like(xp, data, shape_like, *, axes: Shape = ()):
     """The beginning of ``data`` along ``axes`` (all by default), as long there as ``shape_like``.
 
@@ -138,7 +139,7 @@ def _(n, g):
     return corner(g, n.inputs[0]), None
 
 
-@register("_corner", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_corner")
 def corner(xp, data, like):
     """Zeros of the shape of ``like`` with ``data`` at their beginning."""
     return _placed(xp, data, like, tuple(slice(0, d) for d in data.shape))
@@ -157,7 +158,7 @@ def _crop_window(shape, like, offset, h_w, center_crop):
         raise ShapeError(f"Crop needs a 4-dimensional array (batch, channel, height, width), got shape {shape}")
     y, x = ((shape[2] - height) // 2, (shape[3] - width) // 2) if center_crop else offset
     if -1 not in (*shape[2:], height, width) and not (0 <= y <= shape[2] - height and 0 <= x <= shape[3] - width):
-        raise ShapeError(f"a window of {height} x {width} at ({y}, {x}) does not lie in the {shape[2]} x {shape[3]} image")
+        raise ShapeError(f"a window of {height} x {width} at ({y}, {x}) does not lie in an image of {shape[2:]}")
     return slice(y, y + height), slice(x, x + width)
 
 
@@ -185,10 +186,11 @@ def crop(xp, data, *crop_like, offset: Shape = (0, 0), h_w: Shape = (0, 0), cent
 
 @crop.gradient
 def _(n, g):
-    return [crop_back(g, n.inputs[0], offset=n.attrs.offset, center_crop=n.attrs.center_crop)] + [None] * (len(n.inputs) - 1)
+    back = crop_back(g, n.inputs[0], offset=n.attrs.offset, center_crop=n.attrs.center_crop)
+    return [back] + [None] * (len(n.inputs) - 1)
 
 
-@register("_backward_Crop", infer=rules.like_second, types=rules.first_type, uniform=False, shape_only=("like",))
+@adjoint("_backward_Crop")
 def crop_back(xp, data, like, *, offset: Shape = (0, 0), center_crop: bool = False):
     """Zeros of the shape of ``like`` with ``data`` in the window that :func:`Crop` takes."""
     window = _crop_window(like.shape, data.shape, offset, (), center_crop)

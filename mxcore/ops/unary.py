@@ -32,7 +32,8 @@ _unary("abs", "Absolute value.", E.absolute)
 _unary("sign", "-1, 0 or 1; 0 for nan.", E.sign)
 _unary("floor", "The largest integer not above.", E.floor)
 _unary("ceil", "The smallest integer not below.", E.ceil)
-_unary("rint", "The nearest integer; halves go down.", lambda a: E.where(a - E.floor(a) <= E.ceil(a) - a, E.floor(a), E.ceil(a)),
+_unary("rint", "The nearest integer; halves go down.",
+       lambda a: E.where(a - E.floor(a) <= E.ceil(a) - a, E.floor(a), E.ceil(a)),
        grad=lambda data: 0)
 _unary("round", "The nearest integer; halves go away from zero.", E.round_away)
 _unary("trunc", "The integer part.", E.trunc)

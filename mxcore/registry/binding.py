@@ -1,4 +1,4 @@
-"""From a call's arguments to arrays and attributes, the same for ``mx.nd`` and ``mx.sym``; and real signatures for both."""
+"""From a call's arguments to arrays and attributes, for ``mx.nd`` and ``mx.sym`` alike; real signatures for both."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -13,14 +13,15 @@ _SPACES = ("contrib", "linalg", "sparse", "image", "random")
 
 
 def _positional(op: Op) -> list[str]:
-    """Attributes in the order in which a caller may give them; where arrays come from nothing, ``ctx`` stands before ``dtype``."""
+    """Attributes in the order in which a caller may give them; without inputs, ``ctx`` stands before ``dtype``."""
     names = list(op.schema.attrs)
     if not op.schema.inputs and not op.schema.variadic and "dtype" in names:
         names.insert(names.index("dtype"), "ctx")
     return names
 
 
-def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable[[Any], bool]) -> tuple[list, dict, Any, Any]:
+def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any],
+         is_array: Callable[[Any], bool]) -> tuple[list, dict, Any, Any]:
     """Sort the arguments of a call.
 
     Arrays come first, then attributes in the order of the schema, then ``out`` and ``name``; all may be keywords.
@@ -61,7 +62,7 @@ def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable
     given = {}
     slots = [*inputs, *attrs, "out", "name"]
     if len(args) > len(slots):
-        raise ArgumentError(f"{op.name}: takes at most {len(slots)} positional arguments, got {len(args)}: {tuple(slots)}")
+        raise ArgumentError(f"{op.name}: takes at most {len(slots)} positional arguments, got {len(args)}: {slots}")
     for i, value in enumerate(args):
         slot = slots[i]
         if i < len(inputs):
@@ -69,8 +70,8 @@ def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any], is_array: Callable
                 if slot in schema.optional or i >= len(inputs) - len(schema.optional):
                     # MXNet lets attributes follow directly where trailing inputs are optional
                     raise ArgumentError(f"{op.name}: input {slot!r} must be an array, got {type(value).__name__}")
-                raise ArgumentError(f"{op.name}: input {slot!r} must be an array, got {type(value).__name__}: {value!r}; "
-                                    f"inputs are {inputs}")
+                raise ArgumentError(f"{op.name}: input {slot!r} must be an array, got {type(value).__name__}: "
+                                    f"{value!r}; inputs are {inputs}")
             arrays[i] = value
         elif slot == "out":
             out = value
@@ -98,7 +99,7 @@ def signature_of(op: Op) -> inspect.Signature:
     parameters = []
     if op.schema.variadic:
         parameters.append(kind(op.schema.variadic, kind.VAR_POSITIONAL))
-        after = kind.KEYWORD_ONLY
+        after: Any = kind.KEYWORD_ONLY
     else:
         parameters += [kind(n, kind.POSITIONAL_OR_KEYWORD, default=None) for n in op.schema.inputs]
         after = kind.POSITIONAL_OR_KEYWORD

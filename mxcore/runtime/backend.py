@@ -1,8 +1,8 @@
 """The backend protocol: all that a device library has to offer so that every generic kernel runs on it.
 
 A backend is two things. First ``xp``, a namespace of array functions named as in NumPy and the array API standard; the
-names are listed in :data:`XP`. Second a few methods for memory, transfer and random numbers. Raw arrays carry ``shape``,
-``dtype`` (a ``numpy.dtype``), ``ndim`` and ``size``, support Python's arithmetic and comparison operators among
+names are listed in :data:`XP`. Second a few methods for memory, transfer and random numbers. Raw arrays carry
+``shape``, ``dtype`` (a ``numpy.dtype``), ``ndim`` and ``size``, support Python's arithmetic and comparison operators among
 themselves and with numbers, and basic indexing (a view, or a copy that ``setitem`` is never asked to write through).
 """
 
@@ -83,8 +83,8 @@ class Backend(Protocol):
         """A random generator that gives raw arrays.
 
         Of ``numpy.random.Generator`` it has ``random, standard_normal, standard_exponential`` (``size, dtype``),
-        ``standard_gamma`` (``shape, size, dtype``), ``poisson`` (``lam, size``), ``integers`` (``low, high, size, dtype``)
-        and ``permutation`` (of a number); ``shape`` and ``lam`` may be raw arrays that broadcast to ``size``.
+        ``standard_gamma`` (``shape, size, dtype``), ``poisson`` (``lam, size``), ``integers`` (``low, high, size,
+        dtype``) and ``permutation`` (of a number); ``shape`` and ``lam`` may be raw arrays that broadcast to ``size``.
         """
 
     def memory_info(self, index: int) -> tuple[int, int]:

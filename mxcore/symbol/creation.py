@@ -12,11 +12,12 @@ from .symbol import Symbol, compose
 __all__ = ["arange", "eye", "full", "histogram", "linspace", "ones", "split_v2", "zeros"]
 
 
-def _make(op_name: str, kwargs: dict[str, Any], **attrs: Any) -> Symbol:
+def _make(op_name: str, kwargs: dict[str, Any], /, **attrs: Any) -> Symbol:
     op = OPS[op_name]
     name, attr = kwargs.pop("name", None), dict(kwargs.pop("attr", None) or {})
     attr |= {k: str(kwargs.pop(k)) for k in list(kwargs) if k.startswith("__")}
-    return compose(op, (), op.parse({**attrs, **kwargs}), name, attr, op_name)
+    given: dict[str, Any] = {**attrs, **kwargs}
+    return compose(op, (), op.parse(given), name, attr, op_name)
 
 
 def zeros(shape: Any, dtype: Any = None, **kwargs: Any) -> Symbol:
@@ -53,10 +54,11 @@ def linspace(start: float, stop: float, num: int, endpoint: bool = True, name: s
                  dtype=name_of(dtype_of(dtype)))
 
 
-def split_v2(ary: Symbol, indices_or_sections: int | tuple[int, ...], axis: int = 0, squeeze_axis: bool = False) -> Symbol:
+def split_v2(ary: Symbol, indices_or_sections: int | tuple[int, ...], axis: int = 0,
+             squeeze_axis: bool = False) -> Symbol:
     """Equal parts, or parts that begin at the given indices; see :func:`mxcore.nd.split_v2`."""
     op = OPS["_split_v2"]
-    attrs = {"axis": axis, "squeeze_axis": squeeze_axis}
+    attrs: dict[str, Any] = {"axis": axis, "squeeze_axis": squeeze_axis}
     if isinstance(indices_or_sections, int):
         attrs |= {"indices": (), "sections": indices_or_sections}
     else:

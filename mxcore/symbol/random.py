@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import ArgumentError
 from ..ndarray.random import parameters_are_arrays
 from ..registry.op import OPS
 from .symbol import Symbol, compose
 
-__all__ = ["exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal", "poisson",
-           "randint", "randn", "shuffle", "uniform"]
+__all__ = ["exponential", "gamma", "generalized_negative_binomial", "multinomial", "negative_binomial", "normal",
+           "poisson", "randint", "randn", "shuffle", "uniform"]
 
 
 def _draw(name: str, values: dict[str, Any], shape: Any, dtype: Any, kwargs: dict[str, Any]) -> Symbol:
@@ -23,7 +24,7 @@ def _draw(name: str, values: dict[str, Any], shape: Any, dtype: Any, kwargs: dic
 
 
 def uniform(low: Any = 0, high: Any = 1, shape: Any = None, dtype: Any = None, **kwargs: Any) -> Symbol:
-    """Uniform random numbers in ``[low, high)``: numbers, or symbols of one shape; see :func:`mxcore.nd.random.uniform`."""
+    """Uniform random numbers in ``[low, high)`` (numbers, or symbols); see :func:`mxcore.nd.random.uniform`."""
     return _draw("uniform", {"low": low, "high": high}, shape, dtype, kwargs)
 
 
@@ -44,9 +45,9 @@ def gamma(alpha: Any = 1, beta: Any = 1, shape: Any = None, dtype: Any = None, *
 
 def exponential(scale: Any = 1, shape: Any = None, dtype: Any = None, **kwargs: Any) -> Symbol:
     """Exponential random numbers with mean ``scale``; see :func:`mxcore.nd.random.exponential`."""
-    if not isinstance(scale, Symbol):
-        parameters_are_arrays("exponential", {"scale": scale}, Symbol)
-    return _draw("exponential", {"lam": 1.0 / scale if isinstance(scale, Symbol) or scale else scale}, shape, dtype, kwargs)
+    if not parameters_are_arrays("exponential", {"scale": scale}, Symbol) and scale <= 0:
+        raise ArgumentError(f"random exponential needs scale > 0, got scale={scale}")
+    return _draw("exponential", {"lam": 1.0 / scale}, shape, dtype, kwargs)
 
 
 def poisson(lam: Any = 1, shape: Any = None, dtype: Any = None, **kwargs: Any) -> Symbol:
@@ -59,8 +60,9 @@ def negative_binomial(k: Any = 1, p: Any = 1, shape: Any = None, dtype: Any = No
     return _draw("negative_binomial", {"k": k, "p": p}, shape, dtype, kwargs)
 
 
-def generalized_negative_binomial(mu: Any = 1, alpha: Any = 1, shape: Any = None, dtype: Any = None, **kwargs: Any) -> Symbol:
-    """Negative binomial random numbers by mean and dispersion; see :func:`mxcore.nd.random.generalized_negative_binomial`."""
+def generalized_negative_binomial(mu: Any = 1, alpha: Any = 1, shape: Any = None, dtype: Any = None,
+                                  **kwargs: Any) -> Symbol:
+    """Negative binomial numbers by mean and dispersion; see :func:`mxcore.nd.random.generalized_negative_binomial`."""
     return _draw("generalized_negative_binomial", {"mu": mu, "alpha": alpha}, shape, dtype, kwargs)
 
 
@@ -70,7 +72,7 @@ def randint(low: int, high: int, shape: Any = None, dtype: Any = None, **kwargs:
 
 
 def multinomial(data: Symbol, shape: Any = None, get_prob: bool = True, dtype: Any = "int32", **kwargs: Any) -> Symbol:
-    """Categories drawn with the probabilities in the last axis of ``data``; see :func:`mxcore.nd.random.multinomial`."""
+    """Categories drawn with the probabilities in the last axis; see :func:`mxcore.nd.random.multinomial`."""
     op = OPS["_sample_multinomial"]
     label, attr = kwargs.pop("name", None), kwargs.pop("attr", None)
     attrs = {"get_prob": get_prob, "dtype": dtype, **({} if shape is None else {"shape": shape}), **kwargs}
