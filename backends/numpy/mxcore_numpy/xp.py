@@ -134,7 +134,18 @@ def _add_at(a: Any, key: Any, value: Any) -> None:
 
 
 XP = SimpleNamespace(
-    **{name: getattr(np, name) for name in ["add", "subtract", "multiply", "divide", "negative", "power", "maximum", "minimum", "hypot", "arctan2", "exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "abs", "floor", "ceil", "rint", "trunc", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "where", "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray", "copy", "ascontiguousarray", "transpose", "expand_dims", "squeeze", "concatenate", "stack", "flip", "repeat", "tile", "pad", "swapaxes", "any", "all", "argmax", "argmin", "cumsum", "mean", "matmul", "tensordot", "einsum", "take_along_axis", "put_along_axis", "nonzero", "sort", "unique", "tril", "triu", "searchsorted", "bincount"]},
+    **{name: getattr(np, name) for name in [
+        "add", "subtract", "multiply", "divide", "negative", "power", "maximum", "minimum", "hypot",
+        "arctan2", "exp", "expm1", "log", "log2", "log10", "log1p", "sqrt", "cbrt", "sin", "cos", "tan",
+        "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "abs", "floor",
+        "ceil", "rint", "trunc", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal",
+        "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "where",
+        "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray", "copy", "ascontiguousarray",
+        "transpose", "expand_dims", "squeeze", "concatenate", "stack", "flip", "repeat", "tile", "pad",
+        "swapaxes", "any", "all", "argmax", "argmin", "cumsum", "mean", "matmul", "tensordot", "einsum",
+        "take_along_axis", "put_along_axis", "nonzero", "sort", "unique", "tril", "triu", "searchsorted",
+        "bincount",
+    ]},
     mod=_mod, round=_round, sign=_sign, erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
