@@ -1,10 +1,15 @@
 """Checkpoints: a symbol and its parameters in two files, as Module and Gluon's ``export`` write them."""
 
+from collections import namedtuple
+
 from . import ndarray as nd
 from . import symbol as sym
 from .errors import FileFormatError
 
-__all__ = ["load_checkpoint", "load_params", "save_checkpoint"]
+__all__ = ["BatchEndParam", "load_checkpoint", "load_params", "save_checkpoint"]
+
+#: What callbacks at the end of a batch are given.
+BatchEndParam = namedtuple("BatchEndParam", ["epoch", "nbatch", "eval_metric", "locals"])
 
 
 def save_checkpoint(prefix: str, epoch: int, symbol: "sym.Symbol | None", arg_params: dict[str, nd.NDArray],

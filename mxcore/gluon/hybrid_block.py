@@ -65,6 +65,10 @@ class HybridBlock(Block):
         self._eager_params: dict[Any, dict[str, NDArray]] = {}
         self._eager_epoch = -1
 
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy, here or in another process, is traced again
+        return {**self.__dict__, "_cached_graph": (), "_cached_op": None, "_eager_params": {}}
+
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if isinstance(value, (HybridBlock, _parameter.Parameter)):

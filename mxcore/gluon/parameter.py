@@ -123,6 +123,14 @@ class Parameter:
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.name} (shape={self.shape}, dtype={self.dtype})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_trainer": None, "_var": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._data is not None and self._grad is not None:
+            autograd.mark_variables(self._data, self._grad, self._grad_req)
+
     # ------------------------------------------------------------------ what it is
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -195,12 +203,10 @@ class Parameter:
             "initialize parameters and create Trainer with Block.collect_params() instead of Block.params because the "
             "later does not include Parameters of nested child Blocks")
 
-    def _check_and_get(self, arrays: list[nd.NDArray] | None, ctx: Any) -> Any:
-        """The array of ``arrays`` on ``ctx``, or all of them where ``ctx`` is the class ``list``."""
+    def _check_and_get(self, arrays: list[nd.NDArray] | None, ctx: Context | None) -> nd.NDArray:
+        """The array of ``arrays`` on ``ctx``."""
         if arrays is None:
             raise self._missing()
-        if ctx is list:
-            return arrays
         if ctx is None:
             if len(arrays) == 1:
                 return arrays[0]
@@ -225,7 +231,9 @@ class Parameter:
 
     def list_data(self) -> list[nd.NDArray]:
         """The values on all contexts, in the order given to ``initialize``."""
-        return self._check_and_get(self._data, list)
+        if self._data is None:
+            raise self._missing()
+        return self._data
 
     def _check_grad(self) -> None:
         if self._data is not None and self._grad is None:
@@ -238,8 +246,10 @@ class Parameter:
 
     def list_grad(self) -> list[nd.NDArray]:
         """The gradients on all contexts."""
-        self._check_grad()
-        return self._check_and_get(self._grad, list)
+        if self._grad is None:
+            self._check_grad()
+            raise self._missing()
+        return self._grad
 
     def list_ctx(self) -> list[Context]:
         """The contexts it is, or will be, initialised on."""

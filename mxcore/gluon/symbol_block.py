@@ -103,6 +103,13 @@ class SymbolBlock(HybridBlock):
         inputs, graph = self._cached_graph
         return f"{type(self).__name__}(\n{graph!r} : {len(inputs)} -> {len(graph.list_outputs())}\n)"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_cached_graph": self._cached_graph}
+
+    def reset_ctx(self, ctx: Context | Sequence[Context]) -> None:
+        """Move all parameters to other contexts."""
+        self.collect_params().reset_ctx(ctx)
+
     def _clear_cached_op(self) -> None:
         self._cached_op = None  # the graph is what this block is made of
 

@@ -153,19 +153,20 @@ class Trainer:
                                "`update_on_kvstore` to False when creating trainer.")
 
     def _check_stale(self, ignore_stale_grad: bool) -> None:
-        arrays = [(param, param.list_data()) for param in self._params]  # an error where one is not initialized
+        for param in self._params:
+            param.list_data()  # an error where it is not initialized, before any other is looked at
         if ignore_stale_grad:
             return
-        for param, copies in arrays:
-            if param.grad_req != "null":
-                for data, ctx in zip(copies, param.list_ctx(), strict=True):
+        for param in self._params:
+            if param._grad_req != "null":
+                for data in param.list_data():
                     if not data._fresh_grad:
                         raise UserWarning(
-                            f"Gradient of Parameter `{param.name}` on context {ctx} has not been updated by backward "
-                            "since last `step`. This could mean a bug in your model that made it only use a subset of "
-                            "the Parameters (Blocks) for this iteration. If you are intentionally only using a subset, "
-                            "call step with ignore_stale_grad=True to suppress this warning and skip updating of "
-                            "Parameters with stale gradient")
+                            f"Gradient of Parameter `{param.name}` on context {data.ctx} has not been updated by "
+                            "backward since last `step`. This could mean a bug in your model that made it only use a "
+                            "subset of the Parameters (Blocks) for this iteration. If you are intentionally only using "
+                            "a subset, call step with ignore_stale_grad=True to suppress this warning and skip "
+                            "updating of Parameters with stale gradient")
 
     def _allreduce_grads(self) -> None:
         if not self._reduces:
@@ -184,7 +185,7 @@ class Trainer:
             grads: list[NDArray] = []
             weights: list[NDArray] = []
             for i, param in enumerate(self._params):
-                if param.grad_req == "null":
+                if param._grad_req == "null":
                     continue
                 weight = param.list_data()[number]
                 if not ignore_stale_grad or weight._fresh_grad:

@@ -1,6 +1,8 @@
 """Files of blocks: parameters, exported graphs, SymbolBlock, architectures, checkpoints."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +186,9 @@ def test_symbol_blocks_share_parameters_with_the_net_they_come_from() -> None:
     net.initialize()
     block = SymbolBlock(net(mx.sym.var("data")), mx.sym.var("data"), params=net.collect_params())
     assert block.params[net.weight.name] is net.weight
+    block.reset_ctx(mx.cpu(1))
+    assert net.weight.list_ctx() == [mx.cpu(1)]
+    block.reset_ctx(mx.cpu(0))
     np.testing.assert_allclose(block(x()).asnumpy(), net(x()).asnumpy(), rtol=1e-6)
 
 
@@ -209,6 +214,25 @@ def test_half_precision_symbol_blocks_keep_normalizations() -> None:
     assert {name: np.dtype(p.dtype).name for name, p in block.params.items()} == {
         "fc_weight": "float16", "fc_bias": "float16", "bn_gamma": "float32", "bn_beta": "float32",
         "bn_moving_mean": "float32", "bn_moving_var": "float32"}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_copies_are_nets_of_their_own(copied, hybrid: bool) -> None:
+    net = trained()
+    net.hybridize(hybrid)
+    expected = net(x()).asnumpy()
+    other = copied(net)
+    np.testing.assert_array_equal(other(x()).asnumpy(), expected)
+    with mx.autograd.record():
+        loss = other(x()).sum()
+    loss.backward()
+    assert other[2].bias.grad().asnumpy().tolist() == [2, 2]
+    assert net[2].bias.grad().asnumpy().tolist() == [0, 0]
+    other.initialize(mx.init.One(), force_reinit=True)
+    np.testing.assert_array_equal(net(x()).asnumpy(), expected)
+    block = copied(SymbolBlock(net(mx.sym.var("data")), mx.sym.var("data"), params=net.collect_params()))
+    np.testing.assert_allclose(block(x()).asnumpy(), expected, rtol=1e-6)
 
 
 def test_architecture_files(tmp_path: Path) -> None:
