@@ -13,8 +13,18 @@ from .errors import MXNetError
 
 if TYPE_CHECKING:
     from . import (
-        attribute, autograd, callback, gluon, initializer, io, lr_scheduler, metric, model, name, operator, optimizer,
-        random, runtime, test_utils, visualization,
+        attribute,
+        autograd,
+        gluon,
+        initializer,
+        lr_scheduler,
+        metric,
+        model,
+        name,
+        operator,
+        optimizer,
+        random,
+        runtime,
     )
     from . import initializer as init
     from . import ndarray as nd
@@ -25,15 +35,14 @@ if TYPE_CHECKING:
 
 #: public name -> where it is; "module" or "module:attribute"
 _PLACES = {
-    "nd": "ndarray", "sym": "symbol", "init": "initializer", "opt": "optimizer", "viz": "visualization", "kv": "kvstore",
-    "mod": "module", "rnd": "random", "AttrScope": "attribute:AttrScope", "NDArray": "ndarray:NDArray",
-    "Symbol": "symbol:Symbol", "gpu_memory_info": "devices:gpu_memory_info", "num_gpus": "devices:num_gpus",
-    "waitall": "ndarray:waitall",
+    "nd": "ndarray", "sym": "symbol", "init": "initializer", "opt": "optimizer", "rnd": "random",
+    "AttrScope": "attribute:AttrScope", "NDArray": "ndarray:NDArray", "Symbol": "symbol:Symbol",
+    "gpu_memory_info": "devices:gpu_memory_info", "num_gpus": "devices:num_gpus", "waitall": "ndarray:waitall",
 }
 _MODULES = (
-    "attribute", "autograd", "base", "callback", "context", "dtype", "errors", "executor", "gluon", "initializer", "io",
+    "attribute", "autograd", "base", "context", "dtype", "errors", "executor", "gluon", "initializer",
     "lr_scheduler", "metric", "model", "name", "ndarray", "operator", "optimizer", "plugins", "random", "runtime",
-    "symbol", "test_utils", "testing", "util", "visualization", "kvstore", "module", "devices", "doctor", "registry", "engine",
+    "symbol", "testing", "util", "devices", "doctor", "registry", "engine",
 )
 __all__ = ["AttrScope", "Context", "MXNetError", "NDArray", "Symbol", "__version__", "autograd", "cpu", "cpu_pinned",
            "cpu_shared", "current_context", "gluon", "gpu", "init", "initializer", "lr_scheduler", "metric", "model", "nd",

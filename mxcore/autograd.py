@@ -173,7 +173,7 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
     """
     op = call.op
     cls = NDArray if eager is None else eager.cls
-    marked = []
+    marked: list[Any] = []
     with Scope(True, None), _Replay(call.replay):
         for i, value in enumerate(call.inputs):
             if value is None:

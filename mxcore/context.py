@@ -45,7 +45,8 @@ class Context:
 
     def __init__(self, device_type: "str | int | Context", device_id: int = 0) -> None:
         if isinstance(device_type, Context):
-            device_type, device_id = device_type.device_type, device_type.device_id
+            device_id = device_type.device_id
+            device_type = device_type.device_type
         elif isinstance(device_type, int):
             device_type = self.devtype2str[device_type]
         self.device_type: str = device_type

@@ -169,7 +169,8 @@ class Executor:
         ValueError
             A name is unknown and ``allow_extra_params`` is false.
         """
-        for given, here, kind in ((arg_params, self.arg_dict, "arguments"), (aux_params or {}, self.aux_dict, "auxiliary states")):
+        for given, here, kind in ((arg_params, self.arg_dict, "arguments"),
+                                  (aux_params or {}, self.aux_dict, "auxiliary states")):
             for name, array in given.items():
                 if name in here:
                     array.astype(here[name].dtype, copy=False).copyto(here[name])

@@ -117,7 +117,7 @@ class _Call:
             raise ArgumentError("Custom: Required parameter op_type of string is not presented")
         if name not in _PROPS:
             raise ArgumentError(f"Custom: op_type {name!r} is not registered; registered are {sorted(_PROPS)}")
-        self.prop = _PROPS[name](**kwargs)
+        self.prop = _PROPS[name](**kwargs)  # type: ignore[arg-type]
         self.arguments = list(self.prop.list_arguments())
         self.states = list(self.prop.list_auxiliary_states())
         self.outputs = list(self.prop.list_outputs())
@@ -193,7 +193,7 @@ def custom(xp: Any, *data: Any, op_type: str, call: object, is_train: bool) -> t
 
 
 custom.schema.__class__ = _CustomSchema
-custom.aux = lambda attrs: tuple(attrs.call.states)  # type: ignore[assignment]
+custom.aux = lambda attrs: tuple(attrs.call.states)
 
 
 @custom.gradient

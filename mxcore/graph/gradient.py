@@ -99,6 +99,7 @@ def sweep(
     """
     pending: dict[Node, list] = {}
     add = OPS["_grad_add"]
+    grads: Any
     for (node, j), g in zip(heads, head_grads, strict=True):
         if g is not None:
             slots = pending.setdefault(node, [None])
@@ -157,14 +158,14 @@ def sweep(
             if entry is None or g is None or (mask is not None and not mask[i]):
                 continue
             target, j = entry
-            slots = pending.get(target)
-            if slots is None:
+            held = pending.get(target)
+            if held is None:
                 pending[target] = [g] if j == 0 else [None] * j + [g]
-            elif len(slots) <= j:
-                slots.extend([None] * (j - len(slots)))
-                slots.append(g)
+            elif len(held) <= j:
+                held.extend([None] * (j - len(held)))
+                held.append(g)
             else:
-                slots[j] = g if slots[j] is None else add(slots[j], g)
+                held[j] = g if held[j] is None else add(held[j], g)
         release(node)
     return pending, order
 

@@ -75,7 +75,7 @@ def _merge_type(a: Any, b: Any, what: str) -> Any:
 
 
 def _describe(node: Node, ins: Sequence[Any]) -> str:
-    names = node.op.input_names(node.attrs, len(node.inputs)) if node.op else ()  # type: ignore[union-attr]
+    names = node.op.input_names(node.attrs, len(node.inputs)) if node.op else ()
     parts = []
     for i, (e, s) in enumerate(zip(node.inputs, ins, strict=False)):
         name = names[i] if i < len(names) else f"input {i}"
@@ -100,7 +100,7 @@ def _fixpoint(order: list[Node], known: Known, step: Callable, what: str) -> Non
                         continue
                     old = known.get(e)
                     merged = new if old is None else combine(old, new, f"{what} of {e[0].name or 'a value'}")
-                    if merged != old:
+                    if old is None or merged != old:  # NumPy finds float64 equal to None
                         known[e] = merged
                         changed = True
             except MXNetError as error:

@@ -103,7 +103,7 @@ def _node(spec: dict[str, Any], made: list[Node]) -> Node:
     if op.aux and not op.schema.variadic:
         names = op.input_names(attrs)
         for missing in names[len(entries):]:  # files before 0.9 leave auxiliary states out
-            if missing in op.aux:
+            if missing in op.aux:  # type: ignore[operator]
                 entries.append((Variable(f"{name}_{missing}"), 0))
     return Node(op, attrs, tuple(entries), name, text or None)
 

@@ -33,7 +33,8 @@ def symbol_html(sym: Any) -> str:
         inputs = ", ".join(e[0].name for e in n.inputs if e is not None)
         attrs = ", ".join(f"{k}={v}" for k, v in (n.attrs.given if n.op else n.text or {}).items())
         kind = n.op.name if n.op else "variable"
-        rows.append("<tr>" + "".join(f"<td style='text-align:left'>{escape(c)}</td>" for c in (n.name, kind, inputs, attrs)) + "</tr>")
+        cells = [f"<td style='text-align:left'>{escape(c)}</td>" for c in (n.name, kind, inputs, attrs)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
     title = escape(repr(sym))
     return (f"<div><b>{title}</b><table><tr><th>name</th><th>operator</th><th>inputs</th><th>attributes</th></tr>"
             f"{''.join(rows)}</table></div>")

@@ -90,9 +90,7 @@ def _contiguous(shape: tuple[int, ...], key: tuple) -> bool:
                 return False
             if step != 1 and length > 1:
                 return False
-            if length != n and length != 1:
-                partial = True
-            elif length == n and n != 1:
+            if (length != n and length != 1) or (length == n and n != 1):
                 partial = True
         elif partial:
             return False
@@ -136,7 +134,7 @@ def _normalize(x: NDArray, key: Any) -> tuple[tuple, list[NDArray]]:
             arrays.append(wrap(NDArray, x._dev.backend.from_host(np.asarray(bool(k)), x._dev.index), x._dev))
         elif isinstance(k, (Integral, np.integer)):
             n = x.shape[used] if ellipsis is None and used < x.ndim else None
-            if n is not None and not -n <= k < n:
+            if n is not None and not -n <= int(k) < n:
                 raise IndexError(f"index {k} is out of bounds for axis {used} with size {n}; the array has shape {x.shape}")
             out.append(int(k) + n if n is not None and k < 0 else int(k))
             used += 1
@@ -197,7 +195,7 @@ def setitem(x: NDArray, key: Any, value: Any) -> None:
     if not isinstance(raw, (Number, np.generic)) and raw.dtype != x._data.dtype:
         raw = dev.xp.astype(raw, x._data.dtype)
     if isinstance(raw, (Number, np.generic)) and x._data.dtype.kind in "iu":
-        raw = int(raw)
+        raw = int(raw)  # type: ignore[arg-type]
     try:
         dev.xp.setitem(x._data, filled, _squeezed(dev, x._data, filled, raw))
     except ValueError as error:

@@ -60,7 +60,7 @@ def _dot_grads(xp, dy, lhs, rhs, *, transpose_a: bool, transpose_b: bool, of: in
     if lhs.ndim == 1 and rhs.ndim == 1:
         return (rhs if of == 0 else lhs) * dy
     if of == 0:
-        r = xp.tensordot(dy, rhs, (tuple(range(free_l, free_l + free_r)), tuple(range(0, free_r) if tb else range(1, free_r + 1))))
+        r = xp.tensordot(dy, rhs, (tuple(range(free_l, free_l + free_r)), tuple(range(free_r) if tb else range(1, free_r + 1))))
         return xp.transpose(r, (free_l, *range(free_l))) if ta else r
     r = xp.tensordot(lhs, dy, (tuple(range(1, free_l + 1) if ta else range(free_l)), tuple(range(free_l))))
     return xp.transpose(r, (*range(1, free_r + 1), 0)) if tb else r
@@ -121,7 +121,8 @@ def _dense_shapes(attrs, ins):
         else:
             features, out = data[-1], (*data[:-1], h)
         weight = rules.merge(weight, (h, -1 if features is None else features),
-                             f"weight and (num_hidden={h}, {'elements a row' if attrs.flatten else 'last axis'} of data={features})")
+                             f"weight and (num_hidden={h}, {'elements a row' if attrs.flatten else 'last axis'} of "
+                             f"data={features})")
         if weight is not None and weight[1] >= 0 and len(data) == 2:
             data = rules.merge(data, (-1, weight[1]), "data and (rows, weight's second axis)")
     return [data, weight, *[rules.merge(b, (h,), "bias and (num_hidden,)") for b in bias]], [out]
@@ -157,7 +158,7 @@ def _(n, g):
 
 
 def _dense_back_shapes(attrs, ins):
-    dy, data, weight = ins
+    _, data, weight = ins
     return ins, [data, weight, None if weight is None else weight[:1]]
 
 
@@ -169,8 +170,14 @@ def fully_connected_backward(dy, data, weight, *, flatten: bool = True):
     return OPS["_reshape_to_like"](dot(g, weight), data), dot(g, x, transpose_a=True), sum(g, axis=(0,))
 
 
-@register("_rows", infer=lambda a, s: (s, [None if s[0] is None else (-1 if (e := rules.elements(s[0][:-1])) is None else e, s[0][-1])]),
-          view=True)
+def _rows_shape(attrs, ins):
+    if ins[0] is None:
+        return ins, [None]
+    count = rules.elements(ins[0][:-1])
+    return ins, [(-1 if count is None else count, ins[0][-1])]
+
+
+@register("_rows", infer=_rows_shape, view=True)
 def rows(xp, data):
     """All axes but the last as one: ``(..., n)`` becomes ``(rows, n)``."""
     return xp.reshape(data, (-1, data.shape[-1]))

@@ -110,7 +110,7 @@ def _rule_of(op: Op) -> Callable:
                 if by is None:
                     by = prepare(i)
                 if type(by) is Op:
-                    operands = [n.out(0) if s < 0 else n.inputs[s] for s in by.sources]
+                    operands = [n.out(0) if s < 0 else n.inputs[s] for s in by.sources]  # type: ignore[attr-defined]
                     if by.schema.attrs:
                         d = by(g, *operands, **{a: n.attrs[a] for a in by.schema.attrs})
                     else:
@@ -207,15 +207,17 @@ def kernel_of(op: Op) -> Callable:
         return ready[dtype]
 
     if not attrs and not truth and len(op.schema.inputs) == 1:
-        def kernel(xp: Any, data: Any) -> Any:
+        def one_array(xp: Any, data: Any) -> Any:
             constants = ready.get(data.dtype)
             if constants is None:
                 constants = prepared(xp, data.dtype)
                 if constants is None:
                     return convert(xp, (data,), {})
             return function(xp, data, *constants)
-    elif not attrs and not truth:
-        def kernel(xp: Any, *arrays: Any) -> Any:
+
+        return one_array
+    if not attrs and not truth:
+        def several(xp: Any, *arrays: Any) -> Any:
             dtype = arrays[0].dtype
             constants = ready.get(dtype)
             if constants is None:
@@ -223,14 +225,17 @@ def kernel_of(op: Op) -> Callable:
                 if constants is None:
                     return convert(xp, arrays, {})
             return function(xp, *arrays, *constants)
-    else:
-        def kernel(xp: Any, *arrays: Any, **values: Any) -> Any:
-            dtype = arrays[0].dtype
-            constants = ready.get(dtype)
+
+        return several
+
+    def general(xp: Any, *arrays: Any, **values: Any) -> Any:
+        dtype = arrays[0].dtype
+        constants = ready.get(dtype)
+        if constants is None:
+            constants = prepared(xp, dtype)
             if constants is None:
-                constants = prepared(xp, dtype)
-                if constants is None:
-                    return convert(xp, arrays, values)
-            r = function(xp, *arrays, *[xp.scalar(values[a], dtype) for a in attrs], *constants)
-            return xp.astype(r, dtype) if truth else r
-    return kernel
+                return convert(xp, arrays, values)
+        r = function(xp, *arrays, *[xp.scalar(values[a], dtype) for a in attrs], *constants)
+        return xp.astype(r, dtype) if truth else r
+
+    return general

@@ -8,6 +8,7 @@ Derivatives follow the usual table (Abramowitz & Stegun, *Handbook of Mathematic
 
 import ast
 import math
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ class Expr:
 
     def __init__(self, fn: str, args: tuple) -> None:
         self.fn, self.args = fn, args
-        self.key = (fn, *[a.key if isinstance(a, Expr) else a for a in args])
+        self.key: tuple = (fn, *[a.key if isinstance(a, Expr) else a for a in args])
 
     def __add__(self, o: Any) -> "Expr":
         return call("add", self, o)
@@ -144,6 +145,31 @@ def where(condition: Any, x: Any, y: Any) -> Expr:
     return x if x == y else call("where", condition, x, y)
 
 
+def _maker(name: str) -> Callable[..., Expr]:
+    def make(*args: Any) -> Expr:
+        return call(name, *args)
+
+    make.__name__ = name
+    make.__doc__ = f"The expression ``{name}(...)``."
+    return make
+
+
+exp, expm1, log, log2 = _maker("exp"), _maker("expm1"), _maker("log"), _maker("log2")
+log10, log1p, sqrt, cbrt = _maker("log10"), _maker("log1p"), _maker("sqrt"), _maker("cbrt")
+sin, cos, tan, hypot = _maker("sin"), _maker("cos"), _maker("tan"), _maker("hypot")
+arcsin, arccos, arctan, arctan2 = _maker("arcsin"), _maker("arccos"), _maker("arctan"), _maker("arctan2")
+sinh, cosh, tanh = _maker("sinh"), _maker("cosh"), _maker("tanh")
+arcsinh, arccosh, arctanh = _maker("arcsinh"), _maker("arccosh"), _maker("arctanh")
+erf, erfinv, gamma, gammaln = _maker("erf"), _maker("erfinv"), _maker("gamma"), _maker("gammaln")
+digamma, polygamma1, polygamma2 = _maker("digamma"), _maker("polygamma1"), _maker("polygamma2")
+absolute, sign, floor, ceil, rint = _maker("abs"), _maker("sign"), _maker("floor"), _maker("ceil"), _maker("rint")
+round_away, trunc, mod = _maker("round"), _maker("trunc"), _maker("mod")
+maximum, minimum = _maker("maximum"), _maker("minimum")
+logical_and, logical_or = _maker("logical_and"), _maker("logical_or")
+logical_xor, logical_not = _maker("logical_xor"), _maker("logical_not")
+isnan, isinf, isfinite = _maker("isnan"), _maker("isinf"), _maker("isfinite")
+
+
 _LN2, _LN10, _2_SQRTPI = math.log(2), math.log(10), 2 / math.sqrt(math.pi)
 _Partials = Callable[..., tuple]
 
@@ -205,28 +231,6 @@ FLOATING = frozenset(("divide", "power", "exp", "expm1", "log", "log2", "log10",
                       "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
                       "erf", "erfinv", "gamma", "gammaln", "digamma", "polygamma1", "polygamma2", "hypot", "arctan2",
                       "floor", "ceil", "rint", "round", "trunc"))
-
-
-def _maker(name: str) -> Callable[..., Expr]:
-    def make(*args: Any) -> Expr:
-        return call(name, *args)
-
-    make.__name__ = name
-    make.__doc__ = f"The expression ``{name}(...)``."
-    return make
-
-
-exp, expm1, log, log2, log10, log1p = map(_maker, ("exp", "expm1", "log", "log2", "log10", "log1p"))
-sqrt, cbrt, sin, cos, tan = map(_maker, ("sqrt", "cbrt", "sin", "cos", "tan"))
-arcsin, arccos, arctan, arctan2, hypot = map(_maker, ("arcsin", "arccos", "arctan", "arctan2", "hypot"))
-sinh, cosh, tanh, arcsinh, arccosh, arctanh = map(_maker, ("sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh"))
-erf, erfinv, gamma, gammaln, digamma = map(_maker, ("erf", "erfinv", "gamma", "gammaln", "digamma"))
-polygamma1, polygamma2 = map(_maker, ("polygamma1", "polygamma2"))
-absolute, sign, floor, ceil, rint = map(_maker, ("abs", "sign", "floor", "ceil", "rint"))
-round_away, trunc, maximum, minimum, mod = map(_maker, ("round", "trunc", "maximum", "minimum", "mod"))
-logical_and, logical_or = map(_maker, ("logical_and", "logical_or"))
-logical_xor, logical_not = map(_maker, ("logical_xor", "logical_not"))
-isnan, isinf, isfinite = map(_maker, ("isnan", "isinf", "isfinite"))
 
 
 def is_bool(e: Expr) -> bool:
@@ -334,7 +338,9 @@ def render(e: Expr, parameters: Sequence[str], name: str) -> tuple[Callable, tup
         built[node] = code
     body.append(ast.Return(built[e]))
     arguments = ast.arguments([], [ast.arg(p) for p in ("xp", *parameters, *constants)], None, [], [], None, [])
-    definition = ast.FunctionDef(name="kernel", args=arguments, body=body, decorator_list=[], type_params=[])
+    definition = ast.FunctionDef(name="kernel", args=arguments, body=body, decorator_list=[])
+    if sys.version_info >= (3, 12):
+        definition.type_params = []
     module = ast.fix_missing_locations(ast.Module([definition], []))
     scope: dict[str, Any] = {"__name__": f"mxcore.kernel.{name}"}
     exec(compile(module, f"<kernel of {name}>", "exec"), scope)

@@ -34,7 +34,8 @@ class Op:
 
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd", "outputs", "plain",
-                 "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped", "strict", "types", "uniform", "view", "visible")
+                 "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped", "strict", "types",
+                 "uniform", "view", "visible")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
         self.name = name

@@ -174,6 +174,7 @@ class Attribute:
         self.required = default is inspect.Parameter.empty
         self.optional = False
         self.choices: tuple = ()
+        self.read: Callable[[Any], Any]
         origin = typing.get_origin(annotation)
         if origin in (typing.Union, types.UnionType):
             rest = [a for a in typing.get_args(annotation) if a is not type(None)]

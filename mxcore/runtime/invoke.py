@@ -16,7 +16,7 @@ from .explain import explain
 
 __all__ = ["HOOKS", "STATE", "apply_raw", "create", "generator", "invoke", "invoke_pair", "record_call", "run_kernel", "wrap"]
 
-_new = object.__new__
+_new: Any = object.__new__
 
 
 class _State(threading.local):
@@ -36,7 +36,7 @@ HOOKS: list[Callable] = []
 
 def wrap(cls: type, raw: Any, dev: Any) -> Any:
     """A front-end array around a raw one."""
-    new = cls.__new__(cls)
+    new = _new(cls)
     new._data = raw
     new._dev = dev
     new._entry = None

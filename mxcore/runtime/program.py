@@ -180,7 +180,7 @@ class Program:
         """Outputs, and what the backward run needs (None when no gradient was declared wanted)."""
         if self.open:
             self._fill_shapes(tuple([r.shape for r in raws]))
-        values = [None] * len(self.slots)
+        values: list[Any] = [None] * len(self.slots)
         values[: len(raws)] = raws
         state = copy.deepcopy(generator(self.dev)) if self.random and self.kept else None
         self._run(self.steps, values)

@@ -41,7 +41,7 @@ def _given(sym: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in kwargs.items() if v is not None}
 
 
-def infer_shape(self: Any, *args: Any, _partial: bool = False, **kwargs: Any) -> tuple:
+def infer_shape(self: Any, *args: Any, _partial: Any = False, **kwargs: Any) -> tuple:
     """Shapes of arguments, outputs and auxiliary states that follow from those given.
 
     Parameters
@@ -87,7 +87,7 @@ def infer_shape(self: Any, *args: Any, _partial: bool = False, **kwargs: Any) ->
     return [_outside(s) for s in arg_shapes], [_outside(s) for s in out_shapes], [_outside(s) for s in aux_shapes]
 
 
-def infer_type(self: Any, *args: Any, _partial: bool = False, **kwargs: Any) -> tuple:
+def infer_type(self: Any, *args: Any, _partial: Any = False, **kwargs: Any) -> tuple:
     """Data types of arguments, outputs and auxiliary states that follow from those given, as NumPy types.
 
     All None if something cannot be inferred.

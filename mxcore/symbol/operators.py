@@ -63,7 +63,7 @@ _TABLE = {
     "logical_or": ("_logical_or", "_LogicalOrScalar", "_LogicalOrScalar", None, "1 where one is non-zero"),
     "logical_xor": ("_logical_xor", "_LogicalXorScalar", "_LogicalXorScalar", None, "1 where exactly one is non-zero"),
 }
-FUNCTIONS: dict[str, Callable] = {name: _make(name, *spec) for name, spec in _TABLE.items()}
+FUNCTIONS: dict[str, Callable] = {name: _make(name, *spec) for name, spec in _TABLE.items()}  # type: ignore[arg-type]
 FUNCTIONS["pow"], FUNCTIONS["true_divide"] = FUNCTIONS["power"], FUNCTIONS["divide"]
 
 
@@ -84,8 +84,8 @@ for _name, _python in {
     if _name in ("add", "sub", "mul", "truediv", "mod", "pow"):
         setattr(SymbolMethods, f"__r{_name}__", _method(FUNCTIONS[_python], swapped=True))
 # MXNet names the node of 2 ** x otherwise than that of power(2, x)
-Symbol.__rpow__ = _method(_make("power", "_Power", "_PowerScalar", "_rpower_scalar", None, "Power"),  # type: ignore[attr-defined]
-                          swapped=True)
+setattr(SymbolMethods, "__rpow__",  # noqa: B010  (the stub says what it is)
+        _method(_make("power", "_Power", "_PowerScalar", "_rpower_scalar", None, "Power"), swapped=True))
 
 
 def _negative(self: Symbol) -> Symbol:
@@ -97,5 +97,5 @@ def _absolute(self: Symbol) -> Symbol:
     return compose(op, (self,), op.parse({}), hint="abs")
 
 
-SymbolMethods.__neg__ = _negative
-SymbolMethods.__abs__ = _absolute
+setattr(SymbolMethods, "__neg__", _negative)  # noqa: B010  (the stub says what it is)
+setattr(SymbolMethods, "__abs__", _absolute)  # noqa: B010

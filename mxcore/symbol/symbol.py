@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import attribute, name as names
+from .. import attribute
+from .. import name as names
 from ..dtype import code_of
 from ..errors import ArgumentError, MXNetError
 from ..files.atomic import atomic_write
@@ -282,7 +283,9 @@ class Symbol(SymbolMethods):
         return "\n".join(lines) + "\n"
 
     def __repr__(self) -> str:
-        return f"<Symbol {self.name}>" if self.name is not None else f"<Symbol group [{', '.join(n.name for n, _ in self._entries)}]>"
+        if self.name is not None:
+            return f"<Symbol {self.name}>"
+        return f"<Symbol group [{', '.join(n.name for n, _ in self._entries)}]>"
 
     def _repr_html_(self) -> str:
         from ..ndarray.html import symbol_html
@@ -443,7 +446,7 @@ def from_tape(entry: Entry) -> Symbol:
             copies[n] = Variable(f"var{count}")
             count += 1
             continue
-        inputs = []
+        inputs: list[Entry] = []
         for e in n.inputs:
             if e is None:
                 inputs.append((Variable(f"var{count}"), 0))
