@@ -36,7 +36,7 @@ def conv_block(channels):
 def small_net():
     """A network for 8x8 images."""
     net = nn.HybridSequential()
-    net.add(conv_block(32), conv_block(32), nn.MaxPool2D(2, 2), conv_block(64), nn.MaxPool2D(2, 2),
+    net.add(conv_block(16), conv_block(32), nn.MaxPool2D(2, 2), conv_block(64), nn.MaxPool2D(2, 2),
             nn.Flatten(), nn.Dense(64, activation="relu"), nn.Dropout(0.3), nn.Dense(10))
     return net
 
@@ -150,30 +150,30 @@ def draw(path, history, images, labels, predicted):
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    rows, columns = 5, 8
-    figure = plt.figure(figsize=(12, 4.8), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15))
-    axes = left.subplots()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8), layout="constrained", width_ratios=(1, 1.15))
     epochs = range(1, len(history) + 1)
     loss, accuracy, held_out = zip(*history)
-    axes.plot(epochs, loss, color="tab:gray", marker=".", label="training loss")
-    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title="Training")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    twin = axes.twinx()
+    left.plot(epochs, loss, color="tab:gray", marker=".", label="training loss")
+    left.set(xlabel="epoch", ylabel="loss", ylim=(0, None), title="Training")
+    left.xaxis.get_major_locator().set_params(integer=True)
+    twin = left.twinx()
     twin.plot(epochs, accuracy, color="tab:blue", marker=".", label="training accuracy")
     twin.plot(epochs, held_out, color="tab:green", marker=".", label=f"held-out accuracy ({held_out[-1]:.1%})")
     twin.set(ylabel="accuracy", ylim=(min(*accuracy, *held_out, 0.9), 1.002))
-    lines = axes.get_lines() + twin.get_lines()
-    axes.legend(lines, [line.get_label() for line in lines], loc="center right")
+    lines = left.get_lines() + twin.get_lines()
+    left.legend(lines, [line.get_label() for line in lines], loc="center right")
 
+    rows, columns = 5, 8
     wrong = predicted != labels
     order = np.argsort(~wrong, kind="stable")[:rows * columns]
-    right.suptitle(f"Held-out digits: {wrong.sum()} of {len(labels)} misread")
-    for place, index in zip(right.subplots(rows, columns).flat, order):
-        place.imshow(images[index, 0], cmap="gray_r")
-        place.set_axis_off()
+    for place, index in enumerate(order):  # each digit in a cell of 1.4 x 1.4, its title above it
+        x, y = place % columns * 1.4, -(place // columns) * 1.4
+        right.imshow(images[index, 0], cmap="gray_r", extent=(x, x + 1, y, y + 1))
         text = f"{predicted[index]:.0f}" + (f" (is {labels[index]:.0f})" if wrong[index] else "")
-        place.set_title(text, fontsize=9, color="tab:red" if wrong[index] else "black")
+        right.text(x + 0.5, y + 1.05, text, ha="center", fontsize=9, color="tab:red" if wrong[index] else "black")
+    right.set(xlim=(-0.1, columns * 1.4 - 0.3), ylim=(-(rows - 1) * 1.4 - 0.1, 1.4),
+              title=f"Held-out digits: {wrong.sum()} of {len(labels)} misread")
+    right.set_axis_off()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
@@ -184,7 +184,7 @@ def arguments():
     parser.add_argument("--data", choices=("digits", "mnist"), default="digits", help="what to learn from")
     parser.add_argument("--root", help="folder of the four MNIST files (needed with --data mnist)")
     parser.add_argument("--ctx", default="cpu", help="device: cpu, gpu, opencl, ... or gpu:1 for the second one")
-    parser.add_argument("--epochs", type=int, help="default: 12 for digits, 2 for mnist")
+    parser.add_argument("--epochs", type=int, help="default: 10 for digits, 2 for mnist")
     parser.add_argument("--batch-size", type=int, help="default: 32 for digits, 64 for mnist")
     parser.add_argument("--out", default="demo_out", help="folder for the files that are written (default: demo_out)")
     parser.add_argument("--seed", type=int, default=42, help="the same seed gives the same run")
@@ -208,7 +208,7 @@ def main():
     if options.data == "mnist":
         data, net, epochs, batch_size, wanted = load_mnist(options.root), lenet(), 2, 64, 0.985
     else:
-        data, net, epochs, batch_size, wanted = load_digits(options.seed), small_net(), 12, 32, 0.97
+        data, net, epochs, batch_size, wanted = load_digits(options.seed), small_net(), 10, 32, 0.97
     if options.epochs:
         epochs, wanted = options.epochs, 0  # the bar is that of the usual number of epochs
     batch_size = options.batch_size or batch_size
