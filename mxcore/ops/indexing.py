@@ -248,12 +248,13 @@ one_hot.gradient(constant)
 # ---------------------------------------------------------------- gather and scatter
 def _gather_shapes(attrs, ins):
     data, index = ins
-    if data is None or index is None:
-        return ins, [None]
-    return ins, [_gathered(data, index)]
+    return ins, [None if data is None or index is None else _gathered(data, index)]
 
 
 def _gathered(data, index):
+    """The shape of what is gathered; None while the number of rows of ``index`` is unknown."""
+    if index and index[0] < 0:
+        return None
     if len(index) < 2 or not 0 < index[0] <= len(data):
         raise ShapeError(f"indices need 2 or more dimensions, the first at most {len(data)} (axes of {data}): {index}")
     return (*index[1:], *data[index[0]:])

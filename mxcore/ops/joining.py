@@ -134,6 +134,19 @@ def _rejoined(n, heads):
     return concat(*heads, dim=n.attrs.axis)
 
 
+@split.backwards
+def _(attrs, ins, outs):
+    whole = ins[0]
+    for part in outs:
+        if part is not None and not (attrs.squeeze_axis and part == (1,)):  # then of one axis or of two, who knows
+            axis = rules.normalize_axis(attrs.axis, len(part) + attrs.squeeze_axis)
+            length = 1 if attrs.squeeze_axis else part[axis]
+            rest = part[axis:] if attrs.squeeze_axis else part[axis + 1:]
+            full = (*part[:axis], length if length < 0 else length * attrs.num_outputs, *rest)
+            whole = rules.merge(whole, full, "input and parts of split")
+    return [whole]
+
+
 @split.gradient
 def _(n, *heads):
     return _rejoined(n, heads)
@@ -239,9 +252,11 @@ def _repeat_shapes(attrs, ins):
     s = ins[0]
     if attrs.repeats < 0:
         raise ShapeError(f"repeats={attrs.repeats} must not be negative")
-    if s is None or attrs.axis is None:
+    if attrs.axis is None:
         size = rules.elements(s)
         return ins, [(-1 if size is None else size * attrs.repeats,)]
+    if s is None:
+        return ins, [None]
     a = rules.normalize_axis(attrs.axis, len(s))
     return ins, [(*s[:a], s[a] * attrs.repeats if s[a] >= 0 else -1, *s[a + 1:])]
 
