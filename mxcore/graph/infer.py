@@ -56,6 +56,8 @@ def _shape_step(node: Node, ins: list, outs: list) -> tuple[list, list]:
         if node.op.infer is rules.same:
             full = rules.merge(made[0], outs[0], "shapes of input and output")
             got, made = [full] * len(got), [full]
+    elif node.op.infer_back is not None and any(o is not None for o in outs):
+        got = node.op.infer_back(node.attrs, got, outs)
     return got, made
 
 

@@ -304,6 +304,9 @@ def _back(n, *grads):
     return list(grads)
 
 
+convolution.backwards(rules.batch)
+
+
 @convolution.gradient
 def _(n, g):
     at = _family(n.attrs)

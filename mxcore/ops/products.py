@@ -151,6 +151,13 @@ def fully_connected(xp, data, weight, bias=None, *, num_hidden: int, no_bias: bo
     return y if bias is None or no_bias else xp.add(y, bias)
 
 
+@fully_connected.backwards
+def _(attrs, ins, outs):
+    if attrs.flatten:
+        return rules.batch(attrs, ins, outs)
+    return [rules.merge(ins[0], (*outs[0][:-1], -1), "data and output (but for the last axis)"), *ins[1:]]
+
+
 @fully_connected.gradient
 def _(n, g):
     grads = fully_connected_backward(g, n.inputs[0], n.inputs[1], flatten=n.attrs.flatten)

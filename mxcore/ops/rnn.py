@@ -347,6 +347,21 @@ def rnn_param_concat(xp, *data, dim: int = 1):
     return xp.concatenate(data, axis=dim)
 
 
+@rnn_param_concat.backwards
+def _(attrs, ins, outs):
+    """What is missing is shared equally: only the input weights of the first layer, one a direction, can be unknown."""
+    known = [s for s in ins if s is not None and s[attrs.dim] >= 0]
+    missing = len(ins) - len(known)
+    if not missing or not known or outs[0][attrs.dim] < 0:
+        return ins
+    left, rest = divmod(outs[0][attrs.dim] - sum(s[attrs.dim] for s in known), missing)
+    if rest or left <= 0:
+        return ins
+    axis = attrs.dim % len(outs[0])
+    part = (*outs[0][:axis], left, *outs[0][axis + 1:])
+    return [s if s is not None and s[axis] >= 0 else part for s in ins]
+
+
 @rnn_param_concat.gradient
 def _(n, g):
     return OPS["Concat"].rule(n, g)

@@ -123,6 +123,16 @@ def reshape(xp, data, *, shape: Shape = (), reverse: bool = False, target_shape:
 _target = target_shape
 
 
+@reshape.backwards
+def _(attrs, ins, outs):
+    """One unknown dimension of the input follows from the number of elements."""
+    shape, size = ins[0], rules.elements(outs[0])
+    if shape is None or size is None or shape.count(-1) != 1:
+        return ins
+    others = -prod(shape)
+    return [tuple(size // others if d < 0 else d for d in shape)] if others and size % others == 0 else ins
+
+
 @reshape.gradient
 def _(n, g):
     return OPS["_reshape_to_like"](g, n.inputs[0])

@@ -33,9 +33,9 @@ class Op:
     """
 
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
-                 "infer", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd", "outputs", "plain",
-                 "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped", "strict", "types",
-                 "uniform", "view", "visible")
+                 "infer", "infer_back", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd",
+                 "outputs", "plain", "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped",
+                 "strict", "types", "uniform", "view", "visible")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
         self.name = name
@@ -50,6 +50,7 @@ class Op:
         self.rule: Callable | None = None
         self.raw_rule = False  # the rule works on raw arrays only; other worlds go through the composite
         self.infer: Callable | None = None
+        self.infer_back: Callable | None = None
         self.types: Callable | None = None
         self.outputs: tuple[str, ...] | Callable = ("output",)
         self.visible: int | Callable | None = None
@@ -74,6 +75,11 @@ class Op:
     def gradient(self, rule: Callable) -> Callable:
         """Decorator: the gradient rule, ``rule(n, *head_gradients) -> one gradient per input``."""
         self.rule = rule
+        return rule
+
+    def backwards(self, rule: Callable) -> Callable:
+        """Decorator: what the shapes of the outputs tell about the inputs, ``rule(attrs, ins, outs) -> ins``."""
+        self.infer_back = rule
         return rule
 
     # ------------------------------------------------------------ applying

@@ -85,6 +85,14 @@ def same(attrs: Attrs, ins: Shapes) -> tuple[Shapes, Shapes]:
     return [shape] * len(ins), [shape]
 
 
+def batch(attrs: Attrs, ins: Shapes, outs: Shapes) -> Shapes:
+    """Backwards: the first axis of the first input is that of the output."""
+    data, out = ins[0], outs[0]
+    if data is None or out is None:
+        return ins
+    return [merge(data, (out[0],) + (-1,) * (len(data) - 1), "first axis of input and output"), *ins[1:]]
+
+
 def broadcast_shapes(shapes: Sequence[ShapeT]) -> ShapeT:
     """The NumPy-broadcast shape of several; unknown where an unknown decides."""
     if any(s is None for s in shapes):

@@ -127,7 +127,7 @@ def test_begin_state_passes_arguments_on() -> None:
 
 
 def test_states_of_a_wrong_shape() -> None:
-    layer = rnn.GRU(3)
+    layer = rnn.GRU(3, input_size=2)
     layer.initialize()
     with pytest.raises(ValueError, match=r"Expecting \(1, 2, 3\), got \(1, 5, 3\)"):
         layer(sequence(4, 2, 2), mx.nd.zeros((1, 5, 3)))
@@ -209,3 +209,67 @@ def test_reset_numbers_the_steps_again() -> None:
     names = [cell(x, [h])[0].name for _ in range(2)]
     cell.reset()
     assert [*names, cell(x, [h])[0].name] == ["c_t0_out", "c_t1_out", "c_t0_out"]
+
+
+@pytest.mark.parametrize("make", [
+    lambda: rnn.ZoneoutCell(rnn.RNNCell(50, input_size=2), 0.5),
+    lambda: mx.gluon.contrib.rnn.VariationalDropoutCell(rnn.RNNCell(50, input_size=2), drop_outputs=0.5),
+])
+def test_hybridized_cells_that_remember_still_do(make) -> None:
+    class Net(HybridBlock):
+        def __init__(self, **kwargs) -> None:
+            super().__init__(**kwargs)
+            with self.name_scope():
+                self.cell = make()
+
+        def hybrid_forward(self, F, x):
+            return self.cell.unroll(2, x, merge_outputs=True)[0]
+
+    net = Net()
+    net.initialize()
+    x = sequence(1, 2, 2)
+    for hybridize in (False, True):
+        net.hybridize(hybridize)
+        with mx.autograd.record():
+            first, second = net(x).asnumpy()[0]
+        assert 0 < (first == 0).mean() < 1
+        assert 0 < (second == first).mean() < 1
+    cell, states = net.cell, net.cell.begin_state(batch_size=1)
+    cell.reset()
+    with mx.autograd.record():
+        first, states = cell(x[:, 0], states)
+        second, _ = cell(x[:, 1], states)
+    assert 0 < (second.asnumpy() == first.asnumpy()).mean() < 1
+
+
+# ---------------------------------------------------------------- shapes that follow from the outputs
+@pytest.mark.parametrize(("make", "found"), [
+    (lambda: rnn.LSTM(4, 2, prefix="a_"), {"a_l0_i2h_weight": (16, 3)}),
+    (lambda: rnn.GRU(4, 2, bidirectional=True, prefix="a_"), {"a_l0_i2h_weight": (12, 3), "a_r0_i2h_weight": (12, 3)}),
+    (lambda: rnn.LSTM(4, projection_size=2, bidirectional=True, prefix="a_"), {"a_r0_i2h_weight": (16, 3)}),
+])
+def test_weights_of_the_first_layer_follow_from_the_data(make, found: dict) -> None:
+    symbol = make()(mx.sym.var("x"))
+    shapes = dict(zip(symbol.list_arguments(), symbol.infer_shape(x=(5, 2, 3))[0], strict=True))
+    assert found.items() <= shapes.items()
+
+
+@pytest.mark.parametrize("make", [lambda: rnn.LSTMCell(4), lambda: rnn.GRUCell(4),
+                                  lambda: mx.gluon.contrib.rnn.LSTMPCell(4, 2)])
+@pytest.mark.parametrize("batch", [1, 5])
+def test_begin_states_of_an_unrolled_graph_follow_from_the_data(make, batch: int) -> None:
+    class Net(HybridBlock):
+        def __init__(self, **kwargs) -> None:
+            super().__init__(**kwargs)
+            with self.name_scope():
+                self.cell = make()
+
+        def hybrid_forward(self, F, x):
+            return self.cell.unroll(3, x, merge_outputs=True)[0]
+
+    net = Net()
+    net.initialize()
+    x = sequence(batch, 3, 2)
+    eager = net(x).asnumpy()
+    net.hybridize()
+    assert np.allclose(net(x).asnumpy(), eager, atol=1e-6)

@@ -106,7 +106,17 @@ class ModifierCell(HybridRecurrentCell):
         return f"{type(self).__name__}({self.base_cell!r})"
 
 
-class ZoneoutCell(ModifierCell):
+class RememberingCell(ModifierCell):
+    """A modifier that keeps something from one step to the next, which one step's graph could not do.
+
+    So :meth:`hybridize` compiles the base cell alone. In a block that unrolls it, the whole is compiled.
+    """
+
+    def hybridize(self, active: bool = True, **kwargs: Any) -> None:
+        self.base_cell.hybridize(active, **kwargs)
+
+
+class ZoneoutCell(RememberingCell):
     """Zoneout (Krueger et al., 2017, https://arxiv.org/abs/1606.01305): while training, random elements of the output
     and of the states keep the value of the step before.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...rnn import BidirectionalCell, ModifierCell, RecurrentCell
+from ...rnn import BidirectionalCell, RecurrentCell
 from ...rnn.gated_cell import _GatedCell
+from ...rnn.modifier_cell import RememberingCell
 from ...rnn.sequences import as_sequence, initial_states
 
 __all__ = ["LSTMPCell", "VariationalDropoutCell"]
@@ -70,7 +71,7 @@ h2h_bias_initializer : str or Initializer
         return f"{type(self).__name__}({self._sizes()} -> {self.h2r_weight.shape[0]})"
 
 
-class VariationalDropoutCell(ModifierCell):
+class VariationalDropoutCell(RememberingCell):
     """Dropout whose mask stays the same over the whole sequence (Gal and Ghahramani, 2016,
     https://arxiv.org/abs/1512.05287); :meth:`reset` draws new masks.
 
