@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ from .ndarray.ndarray import NDArray
 from .registry.op import OPS, Op
 from .registry.schema import EMPTY
 from .runtime.invoke import STATE, invoke, wrap
-from .runtime.scope import Scope
+from .runtime.scope import Replay, Scope
 
 __all__ = ["Function", "backward", "get_symbol", "grad", "is_recording", "is_training", "mark_variables", "pause",
            "predict_mode", "record", "set_recording", "set_training", "train_mode"]
@@ -174,7 +173,7 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
     op = call.op
     cls = NDArray if eager is None else eager.cls
     marked: list[Any] = []
-    with Scope(True, None), _Replay(call.replay):
+    with Scope(True, None), Replay(call.replay):
         for i, value in enumerate(call.inputs):
             if value is None:
                 marked.append(None)
@@ -192,19 +191,6 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
     world = eager if eager is not None else _RawWorld(False)
     found, _ = sweep([h for h, _ in heads], [g for _, g in heads], world, [s for s in stops if s is not None])
     return [found[s][0] if s is not None and s in found else None for s in stops]
-
-
-class _Replay:
-    """While a definition is run again for its gradient: states stay as they are, random numbers are those of then."""
-
-    def __init__(self, generator: Any) -> None:
-        self.generator = generator
-
-    def __enter__(self) -> None:
-        self.previous, STATE.replay = STATE.replay, (copy.deepcopy(self.generator),)
-
-    def __exit__(self, *exc: object) -> None:
-        STATE.replay = self.previous
 
 
 def _device_of_raw(raw: Any) -> Any:
@@ -344,14 +330,22 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
                       for h, g in zip(heads, grads, strict=True)]
             found, _ = sweep([h._entry for h in heads], firsts, _RawWorld(retain), wanted=[n for n, _ in wanted])
     results = []
+    taken = {id(g) for g in firsts}  # a sum hands its head gradient on to all its terms
     for v, (node, j) in zip(variables, wanted, strict=True):
         slots = found.get(node, ())
         value = slots[j] if j < len(slots) else None
+        dev = v._dev
         if value is None:
-            value = wrap(type(v), v._dev.xp.zeros(v.shape, v._data.dtype), v._dev)
-        elif not create_graph:
-            value = wrap(type(v), v._dev.backend.own(value), v._dev)
-        results.append(value)
+            new = wrap(type(v), dev.xp.zeros(v.shape, v._data.dtype), dev)
+        elif create_graph:
+            new = value
+            if id(value) in taken:
+                new = wrap(cls, dev.xp.copy(value._data), dev)
+                new._entry = value._entry
+        else:
+            new = wrap(type(v), dev.xp.copy(value) if id(value) in taken else dev.backend.own(value), dev)
+        taken.add(id(value))
+        results.append(new)
     return results
 
 

@@ -1,10 +1,5 @@
 """MXNet's engine settings. Calls here compute at once or on the device's own queue, so bulking changes nothing."""
 
-from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
-
 __all__ = ["bulk", "set_bulk_size"]
 
 _SIZE = [15]
@@ -16,16 +11,20 @@ def set_bulk_size(size: int) -> int:
     return previous
 
 
-@contextlib.contextmanager
-def bulk(size: int) -> Iterator[None]:
+class bulk:
     """A scope of another bulk size.
 
     >>> with mx.engine.bulk(4):
     ...     mx.nd.ones(2).shape
     (2,)
     """
-    previous = set_bulk_size(size)
-    try:
-        yield
-    finally:
-        set_bulk_size(previous)
+
+    def __init__(self, size: int) -> None:
+        self._size, self._previous = size, 0
+
+    def __enter__(self) -> "bulk":
+        self._previous = set_bulk_size(self._size)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        set_bulk_size(self._previous)

@@ -15,6 +15,7 @@ from .ndarray.ndarray import NDArray
 from .runtime.device import device_of
 from .runtime.invoke import STATE, wrap
 from .runtime.program import Program
+from .runtime.scope import Replay
 
 __all__ = ["Executor", "bind", "simple_bind"]
 
@@ -99,8 +100,8 @@ class Executor:
             value.copyto(target)
         results = self._run(self._train if is_train and self._train is not None else self._plain, is_train)
         if self._monitor is not None:
-            for name, array in zip(self._symbol.list_outputs(), results, strict=True):
-                self._monitor(name, array)
+            with Replay(None):  # states stay as the real run left them
+                self._monitor()
         self._outputs = results
         return results
 
@@ -178,20 +179,21 @@ class Executor:
                     raise ValueError(f"Find name {name!r} that is not in the {kind}; there are {list(here)}")
 
     def set_monitor_callback(self, callback: Callable, monitor_all: bool = False) -> None:
-        """Call ``callback(name, array)`` for every output of every forward (``monitor_all``: of every node)."""
-        if monitor_all:
-            internals = self._symbol.get_internals()
-            watcher = Program(internals._entries, [n for n in internals._order() if n.op is None], self._dev)
+        """Call ``callback(name, array)`` for every operator's outputs in every forward (``monitor_all``: inputs too).
 
-            def watch(name: str, array: NDArray) -> None:
-                if name == self._symbol.list_outputs()[0]:
-                    raws, _ = watcher.forward([a._data for a in self._arrays])
-                    for n, r in zip(internals.list_outputs(), raws, strict=True):
-                        callback(n, wrap(NDArray, r, self._dev))
+        A monitored executor runs the graph once more for it, with everything kept.
+        """
+        internals = self._symbol.get_internals()
+        watched = [(e, n) for e, n in zip(internals._entries, internals.list_outputs(), strict=True)
+                   if monitor_all or e[0].op is not None]
+        watcher = Program([e for e, _ in watched], self._inputs, self._dev)
 
-            self._monitor = watch
-        else:
-            self._monitor = callback
+        def watch() -> None:
+            raws, _ = watcher.forward([a._data for a in self._arrays])
+            for (_, name), raw in zip(watched, raws, strict=True):
+                callback(name, wrap(NDArray, raw, self._dev))
+
+        self._monitor = watch
 
     def reshape(self, partial_shaping: bool = False, allow_up_sizing: bool = False, **kwargs: Any) -> Executor:
         """An executor for other input shapes, sharing the arrays whose shape stays.

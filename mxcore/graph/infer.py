@@ -50,6 +50,8 @@ def _through(op: Op, attrs: Attrs, ins: list, step: Callable, what: str) -> tupl
 
 def _shape_step(node: Node, ins: list, outs: list) -> tuple[list, list]:
     assert node.op is not None
+    if node.op.back is not None and outs[0] is not None:
+        ins = node.op.back(node.attrs, list(ins), list(outs))
     got, made = op_shapes(node.op, node.attrs, ins)
     if node.op.infer in (rules.same, rules.broadcast) and len(made) == 1 and outs[0] is not None:
         # backwards: one shape in, the same shape out

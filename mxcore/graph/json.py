@@ -16,12 +16,12 @@ from ..registry.op import get_op
 from ..registry.schema import attr_text
 from .node import Entry, Node, Variable, topological
 
-__all__ = ["VERSION", "from_json", "to_json"]
+__all__ = ["HIDDEN", "VERSION", "from_json", "to_json"]
 
 #: what files written here say: MXNet 1.9.1
 VERSION = 10901
-#: user attributes that old files wrote without underscores
-_HIDDEN = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")
+#: user attributes with two names, ``x`` and ``__x__``: old files write the first, others the second
+HIDDEN = ("ctx_group", "lr_mult", "wd_mult", "force_mirroring", "mirror_stage")
 
 
 def to_json(heads: Sequence[Entry]) -> str:
@@ -109,4 +109,4 @@ def _node(spec: dict[str, Any], made: list[Node]) -> Node:
 
 
 def _upgraded(key: str) -> str:
-    return f"__{key}__" if key in _HIDDEN else key
+    return f"__{key}__" if key in HIDDEN else key

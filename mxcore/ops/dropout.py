@@ -41,7 +41,7 @@ def dropout(xp, data, *, p: float = 0.5, mode: Literal["always", "training"] = "
         return xp.copy(data), xp.ones((1,) * data.ndim, data.dtype)
     kept = tuple(a % data.ndim for a in axes)
     shape = tuple(1 if i in kept else d for i, d in enumerate(data.shape))
-    mask = xp.astype(rng.random(shape, dtype="float32") < 1 - p, data.dtype) * (1 / (1 - p) if p < 1 else 0)
+    mask = xp.astype(xp.astype(rng.random(shape, dtype="float32") < 1 - p, "float32") * (1 / (1 - p) if p < 1 else 0), data.dtype)
     return data * mask, mask
 
 

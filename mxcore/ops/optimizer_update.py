@@ -34,8 +34,8 @@ def scaled(xp, grad, rescale_grad, clip_gradient):
 
 
 def decayed(grad, weight, wd):
-    """The gradient with the weight decay's part; ``wd`` is a number, or an array that broadcasts."""
-    return grad if isinstance(wd, float) and wd == 0.0 else grad + wd * weight
+    """The gradient with the weight decay's part."""
+    return grad if wd == 0.0 else grad + wd * weight
 
 
 def _decayed_then_clipped(xp, weight, grad, wd, rescale_grad, clip_gradient):
@@ -45,16 +45,30 @@ def _decayed_then_clipped(xp, weight, grad, wd, rescale_grad, clip_gradient):
 
 
 # ---------------------------------------------------------------- stochastic gradient descent
+# Large weights are bound by memory: numbers are multiplied with each other before they meet an array, and ``+=`` works on
+# arrays that were made here (a backend without in-place operators makes new ones).
+def _step(xp, weight, grad, lr, wd, rescale_grad, clip_gradient):
+    """``lr * (grad + wd * weight)``, in an array of its own."""
+    if clip_gradient < 0:
+        step = grad * (lr * rescale_grad)
+    else:
+        step = scaled(xp, grad, rescale_grad, clip_gradient) * lr
+    if not (isinstance(wd, float) and wd == 0.0):
+        step += weight * (lr * wd)
+    return step
+
+
 def sgd(xp, weight, grad, lr, wd, rescale_grad, clip_gradient):
-    """The weight after a step of plain descent."""
+    """The weight after a step of plain descent; ``lr`` and ``wd`` are numbers, or arrays that broadcast."""
     check_shapes(weight, grad)
-    return weight - lr * decayed(scaled(xp, grad, rescale_grad, clip_gradient), weight, wd)
+    return weight - _step(xp, weight, grad, lr, wd, rescale_grad, clip_gradient)
 
 
 def sgd_mom(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
     """Weight and momentum after a step of descent with momentum."""
     check_shapes(weight, grad, mom)
-    mom = momentum * mom - lr * decayed(scaled(xp, grad, rescale_grad, clip_gradient), weight, wd)
+    mom = mom * momentum
+    mom -= _step(xp, weight, grad, lr, wd, rescale_grad, clip_gradient)
     return weight + mom, mom
 
 
@@ -172,9 +186,17 @@ def adam_update(xp, weight, grad, mean, var, *, lr: float, beta1: float = 0.9, b
     """
     check_shapes(weight, grad, mean, var)
     grad = _decayed_then_clipped(xp, weight, grad, wd, rescale_grad, clip_gradient)
-    mean = beta1 * mean + (1.0 - beta1) * grad
-    var = beta2 * var + (1.0 - beta2) * (grad * grad)
-    return weight - lr * mean / (xp.sqrt(var) + epsilon), mean, var
+    mean = mean * beta1
+    mean += grad * (1.0 - beta1)
+    square = grad * grad
+    square *= 1.0 - beta2
+    var = var * beta2
+    var += square
+    below = xp.sqrt(var)
+    below += epsilon
+    step = mean * lr
+    step /= below
+    return weight - step, mean, var
 
 
 @register("rmsprop_update", infer=rules.same, mutates=("n",), nograd=True)

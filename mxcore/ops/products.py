@@ -112,23 +112,32 @@ def _(n, g):
 def _dense_shapes(attrs, ins):
     data, weight, *bias = ins
     h = attrs.num_hidden
+    if data is None:  # MXNet says nothing of the parameters before it knows the input
+        return ins, [None]
     weight = rules.merge(weight, (h, -1), "weight and (num_hidden, inputs)")
-    out = None
-    if data is not None:
-        if attrs.flatten:
-            features = rules.elements(data[1:])
-            out = (data[0], h)
-        else:
-            features, out = data[-1], (*data[:-1], h)
-        weight = rules.merge(weight, (h, -1 if features is None else features),
-                             f"weight and (num_hidden={h}, {'elements a row' if attrs.flatten else 'last axis'} of "
-                             f"data={features})")
-        if weight is not None and weight[1] >= 0 and len(data) == 2:
-            data = rules.merge(data, (-1, weight[1]), "data and (rows, weight's second axis)")
+    if attrs.flatten:
+        features = rules.elements(data[1:])
+        out = (data[0], h)
+    else:
+        features, out = data[-1], (*data[:-1], h)
+    weight = rules.merge(weight, (h, -1 if features is None else features),
+                         f"weight and (num_hidden={h}, {'elements a row' if attrs.flatten else 'last axis'} of "
+                         f"data={features})")
+    if weight is not None and weight[1] >= 0 and len(data) == 2:
+        data = rules.merge(data, (-1, weight[1]), "data and (rows, weight's second axis)")
     return [data, weight, *[rules.merge(b, (h,), "bias and (num_hidden,)") for b in bias]], [out]
 
 
-@register("FullyConnected", infer=_dense_shapes,
+def _dense_back(attrs, ins, outs):
+    """From the output to the input: the rows, or with ``flatten=False`` all axes but the last."""
+    data, out = ins[0], outs[0]
+    if data is None or out is None:
+        return ins
+    known = (out[0], *data[1:]) if attrs.flatten else (*out[:-1], data[-1])
+    return [rules.merge(data, known, "rows of data and of the output"), *ins[1:]]
+
+
+@register("FullyConnected", infer=_dense_shapes, back=_dense_back,
           inputs=lambda a: ("data", "weight") if a.no_bias else ("data", "weight", "bias"))
 def fully_connected(xp, data, weight, bias=None, *, num_hidden: int, no_bias: bool = False, flatten: bool = True):
     """Linear map ``y = x W^T + b``.

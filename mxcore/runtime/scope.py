@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from .invoke import STATE
 
-__all__ = ["Scope"]
+__all__ = ["Replay", "Scope"]
 
 
 class Scope:
@@ -37,3 +38,16 @@ class Scope:
                 return fn(*args, **kwargs)
 
         return inside
+
+
+class Replay:
+    """While a definition is run again for its gradient: states stay as they are, random numbers are those of then."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def __enter__(self) -> None:
+        self.previous, STATE.replay = STATE.replay, (copy.deepcopy(self.generator),)
+
+    def __exit__(self, *exc: object) -> None:
+        STATE.replay = self.previous

@@ -15,7 +15,7 @@ from ..errors import ArgumentError, MXNetError
 from ..files.atomic import atomic_write
 from ..graph.compose import Value
 from ..graph.gradient import symbolic_gradient
-from ..graph.json import from_json, to_json
+from ..graph.json import HIDDEN, from_json, to_json
 from ..graph.node import Entry, Node, Variable, topological
 from ..ops import load as load_operators
 from ..registry.op import APPLY, OPS, Op
@@ -326,6 +326,9 @@ class Symbol(SymbolMethods):
 
 def _attrs_of(node: Node) -> dict[str, str]:
     out = dict(node.text or {})
+    for hidden in HIDDEN:  # listed under both names, as MXNet does
+        if f"__{hidden}__" in out:
+            out[hidden] = out[f"__{hidden}__"]
     if node.op is not None:
         out.update(node.attrs.given)
     return out
@@ -353,7 +356,7 @@ def compose(op: Op, arrays: Sequence[Symbol | None], attrs: Attrs, name: str | N
             if i >= len(entries):
                 entries.append(None)
             if entries[i] is None and n in wanted:
-                v = Variable(f"{name}_{n}", dict(text) if text else None)
+                v = Variable(f"{name}_{n}", {**text, **attrs.given} or None)  # MXNet's variables inherit the attributes
                 entries[i] = (v, 0)
         while entries and entries[-1] is None:
             entries.pop()

@@ -15,7 +15,7 @@ from ..registry.kernels import generic_of, kernels_of, load_target
 from ..registry.op import OPS
 from ..runtime.device import device_of
 from ..runtime.invoke import invoke
-from .calling import (SEED, bound, call, close, floating, given, mode, named, near, on_device, seed, symbol_of, written)
+from .calling import SEED, bound, call, close, floating, given, mode, named, near, on_device, seed, symbol_of, written
 from .gradients import check_bound_gradient, check_gradient, check_second, check_symbolic_second, check_third
 from .sampling import Sample
 

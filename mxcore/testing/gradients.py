@@ -88,7 +88,7 @@ def _derivative(s: Sample, at: Sequence[np.ndarray], order: int, heads: Sequence
 
 
 def _check_order(s: Sample, order: int, ctx: Context, tolerance: float) -> None:
-    if s.order < min(order, 2) or not wanted(s):
+    if s.order < order or not wanted(s):
         return
     heads, arrays = _heads(s, ctx), s.arrays()
     directions = [_direction(s, arrays, k) for k in range(order)]

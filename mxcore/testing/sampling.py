@@ -94,7 +94,7 @@ class Sample:
     ref: Callable | None = None
     objective: Callable | None = None
     judge: Callable | None = None
-    order: int = 2
+    order: int = 3
     train: bool = False
     rtol: float = 1e-6
     atol: float = 1e-8
@@ -119,7 +119,7 @@ _COUNT: dict[str, int] = {}
 
 
 def sample(op: str, *inputs: Array, ref: Callable | None = None, objective: Callable | None = None,
-           judge: Callable | None = None, order: int = 2, train: bool = False, rtol: float = 1e-6, atol: float = 1e-8,
+           judge: Callable | None = None, order: int = 3, train: bool = False, rtol: float = 1e-6, atol: float = 1e-8,
            single: float = 1e-4, half: float = 0.05, tags: Sequence[str] = (), attrs: dict[str, Any] | None = None,
            **named: Any) -> None:
     """Enter a sample: an operator, its inputs, its attributes; for the rest see :class:`Sample`.

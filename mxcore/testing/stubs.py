@@ -69,7 +69,7 @@ def _functions(space: dict[str, Any], array: str, names: list[str], indent: str,
     by_function = {target_of(op, n): op for n, op in OPS.items() if not op.hidden}
     lines = []
     for name in names:
-        op = by_function.get((static and space["__name__"].rpartition(".")[2] or "", name))
+        op = by_function.get(((static and space["__name__"].rpartition(".")[2]) or "", name))
         if op is None or not name.isidentifier():
             continue
         if static:
@@ -115,7 +115,7 @@ def _fluent(cls: type, array: str, title: str) -> str:
              + (f"from .{array.lower()} import {array}\n") + _TYPES, f"class {title}:"]
     for name in sorted(vars(cls)):
         function = vars(cls)[name]
-        if name.startswith("__") and not (callable(function) and name not in ("__init_subclass__",)) or name in (
+        if (name.startswith("__") and not (callable(function) and name not in ("__init_subclass__",))) or name in (
                 "__module__", "__doc__", "__slots__"):
             continue
         op = OPS.get(name)

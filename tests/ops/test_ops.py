@@ -9,6 +9,7 @@ from mxcore.registry import OPS
 from mxcore.testing import loopback, sampling
 from mxcore.testing.checks import CHECKS, PORTABLE
 
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:mxcore")  # nan and inf are values; as the backend does
 loopback.install()
 SAMPLES = sampling.load()
 BY_OP = defaultdict(list)

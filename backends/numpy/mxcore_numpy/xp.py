@@ -38,7 +38,7 @@ def _round(a: Any) -> Any:
 def _sign(a: Any) -> Any:
     """The sign of nan is 0."""
     r = np.sign(a)
-    return np.where(np.isnan(r), r.dtype.type(0), r) if r.dtype.kind == "f" else r
+    return r if r.dtype.kind in "iub" else np.where(np.isnan(r), r.dtype.type(0), r)
 
 
 def _mod(a: Any, b: Any) -> Any:
@@ -118,6 +118,25 @@ def _min(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return np.minimum.reduce(a, axis=axis, keepdims=keepdims)
 
 
+def _product(function: Any) -> Any:
+    """Products of float16 and bfloat16 are summed in float32, for which there is BLAS, and rounded once."""
+
+    def product(a: Any, b: Any, *axes: Any) -> Any:
+        dtype = a.dtype
+        if dtype.itemsize == 2 and dtype.kind not in "iu":
+            return function(a.astype(np.float32), b.astype(np.float32), *axes).astype(dtype)
+        return function(a, b, *axes)
+
+    return product
+
+
+def _einsum(subscripts: str, *arrays: Any) -> Any:
+    dtype = arrays[0].dtype
+    if dtype.itemsize == 2 and dtype.kind not in "iu":
+        return np.einsum(subscripts, *[a.astype(np.float32) for a in arrays]).astype(dtype)
+    return np.einsum(subscripts, *arrays)
+
+
 def _take(a: Any, indices: Any, axis: int, mode: str = "clip") -> Any:
     """Slices by index; outside of the axis the nearest one, or with ``mode="wrap"`` modulo its length."""
     return np.take(a, indices, axis=axis, mode=mode)
@@ -142,11 +161,12 @@ XP = SimpleNamespace(
         "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "where",
         "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray", "copy", "ascontiguousarray",
         "transpose", "expand_dims", "squeeze", "concatenate", "stack", "flip", "repeat", "tile", "pad",
-        "swapaxes", "any", "all", "argmax", "argmin", "cumsum", "mean", "matmul", "tensordot", "einsum",
+        "swapaxes", "any", "all", "argmax", "argmin", "cumsum", "mean",
         "take_along_axis", "put_along_axis", "nonzero", "sort", "unique", "tril", "triu", "searchsorted",
         "bincount",
     ]},
-    mod=_mod, round=_round, sign=_sign, erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
+    matmul=_product(np.matmul), tensordot=_product(np.tensordot), einsum=_einsum, mod=_mod, round=_round, sign=_sign,
+    erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
     copyto=_copyto, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,

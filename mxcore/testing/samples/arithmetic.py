@@ -2,35 +2,47 @@
 
 import numpy as np
 
-from ..sampling import A, sample
+from ..sampling import A, C, sample
 
 P = A(2, 3, low=0.5, high=1.5)
 Q = A(2, 3, low=0.6, high=1.7)
 
-for name, ref, order in (
-    ("add", np.add, 2), ("sub", np.subtract, 2), ("mul", np.multiply, 2), ("div", np.divide, 2), ("mod", np.mod, 2),
-    ("power", np.power, 2), ("maximum", np.maximum, 2), ("minimum", np.minimum, 2), ("hypot", np.hypot, 2),
-    ("equal", np.equal, 1), ("not_equal", np.not_equal, 1), ("greater", np.greater, 1),
-    ("greater_equal", np.greater_equal, 1), ("lesser", np.less, 1), ("lesser_equal", np.less_equal, 1),
-    ("logical_and", np.logical_and, 1), ("logical_or", np.logical_or, 1), ("logical_xor", np.logical_xor, 1),
+for name, ref in (
+    ("add", np.add), ("sub", np.subtract), ("mul", np.multiply), ("div", np.divide), ("mod", np.mod),
+    ("power", np.power), ("maximum", np.maximum), ("minimum", np.minimum), ("hypot", np.hypot),
+    ("equal", np.equal), ("not_equal", np.not_equal), ("greater", np.greater),
+    ("greater_equal", np.greater_equal), ("lesser", np.less), ("lesser_equal", np.less_equal),
+    ("logical_and", np.logical_and), ("logical_or", np.logical_or), ("logical_xor", np.logical_xor),
 ):
     elemwise = {"add": "elemwise_add", "sub": "elemwise_sub", "mul": "elemwise_mul", "div": "elemwise_div"}.get(name, f"_{name}")
-    sample(elemwise, P, Q, ref=ref, order=order)
-    sample(f"broadcast_{name}", P, A(2, 1, low=0.7, high=1.3), ref=ref, order=order)
-    sample(f"broadcast_{name}", A(1, 3, low=0.5, high=1.5), A(2, 1, low=0.7, high=1.3), ref=ref, order=order)
+    sample(elemwise, P, Q, ref=ref)
+    sample(f"broadcast_{name}", P, A(2, 1, low=0.7, high=1.3), ref=ref)
+    sample(f"broadcast_{name}", A(1, 3, low=0.5, high=1.5), A(2, 1, low=0.7, high=1.3), ref=ref)
 
-for name, ref, order in (
-    ("_plus", lambda a, scalar: a + scalar, 2), ("_minus", lambda a, scalar: a - scalar, 2),
-    ("_rminus", lambda a, scalar: scalar - a, 2), ("_mul", lambda a, scalar: a * scalar, 2),
-    ("_div", lambda a, scalar: a / scalar, 2), ("_rdiv", lambda a, scalar: scalar / a, 2),
-    ("_mod", lambda a, scalar: a % scalar, 2), ("_rmod", lambda a, scalar: scalar % a, 2),
-    ("_power", lambda a, scalar: a ** scalar, 2), ("_rpower", lambda a, scalar: scalar ** a, 2),
-    ("_maximum", lambda a, scalar: np.maximum(a, scalar), 2), ("_minimum", lambda a, scalar: np.minimum(a, scalar), 2),
-    ("_hypot", lambda a, scalar: np.hypot(a, scalar), 2), ("_equal", lambda a, scalar: a == scalar, 1),
-    ("_not_equal", lambda a, scalar: a != scalar, 1), ("_greater", lambda a, scalar: a > scalar, 1),
-    ("_greater_equal", lambda a, scalar: a >= scalar, 1), ("_lesser", lambda a, scalar: a < scalar, 1),
-    ("_lesser_equal", lambda a, scalar: a <= scalar, 1), ("_logical_and", lambda a, scalar: (a != 0) & (scalar != 0), 1),
-    ("_logical_or", lambda a, scalar: (a != 0) | (scalar != 0), 1),
-    ("_logical_xor", lambda a, scalar: (a != 0) ^ (scalar != 0), 1),
+for name, ref in (
+    ("_plus", lambda a, scalar: a + scalar), ("_minus", lambda a, scalar: a - scalar),
+    ("_rminus", lambda a, scalar: scalar - a), ("_mul", lambda a, scalar: a * scalar),
+    ("_div", lambda a, scalar: a / scalar), ("_rdiv", lambda a, scalar: scalar / a),
+    ("_mod", lambda a, scalar: a % scalar), ("_rmod", lambda a, scalar: scalar % a),
+    ("_power", lambda a, scalar: a ** scalar), ("_rpower", lambda a, scalar: scalar ** a),
+    ("_maximum", lambda a, scalar: np.maximum(a, scalar)), ("_minimum", lambda a, scalar: np.minimum(a, scalar)),
+    ("_hypot", lambda a, scalar: np.hypot(a, scalar)), ("_equal", lambda a, scalar: a == scalar),
+    ("_not_equal", lambda a, scalar: a != scalar), ("_greater", lambda a, scalar: a > scalar),
+    ("_greater_equal", lambda a, scalar: a >= scalar), ("_lesser", lambda a, scalar: a < scalar),
+    ("_lesser_equal", lambda a, scalar: a <= scalar), ("_logical_and", lambda a, scalar: (a != 0) & (scalar != 0)),
+    ("_logical_or", lambda a, scalar: (a != 0) | (scalar != 0)),
+    ("_logical_xor", lambda a, scalar: (a != 0) ^ (scalar != 0)),
 ):
-    sample(f"{name}_scalar", P, ref=ref, order=order, scalar=1.25)
+    sample(f"{name}_scalar", P, ref=ref, scalar=1.25)
+
+sample("_mod", C([5.0, -5, 5, -5, 3]), C([3.0, 3, -3, -3, 0]), ref=lambda a, b: np.array([2, 1, -1, -2, 0]))
+sample("broadcast_maximum", C([1.0, np.nan, 2]), C([np.nan, 1.0, 2]), ref=np.maximum)
+sample("broadcast_add", A(2, 1, 3), A(4, 1), ref=np.add)
+sample("broadcast_power", A(3, low=0.5, high=2), A(2, 1), ref=np.power)
+
+sample("add_n", A(2, 3), ref=lambda a: a)
+sample("add_n", A(2, 3), A(2, 3), A(2, 3), ref=lambda *a: sum(a))
+sample("all_finite", A(2, 3), ref=lambda x: 1.0)
+sample("all_finite", C([1.0, np.inf]), ref=lambda x: 0.0)
+sample("multi_all_finite", A(2, 3), A(4), num_arrays=2, ref=lambda *a, num_arrays: 1.0)
+sample("multi_all_finite", A(2), C([np.nan]), num_arrays=2, ref=lambda *a, num_arrays: 0.0)
