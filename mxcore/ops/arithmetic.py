@@ -146,7 +146,7 @@ def _finite(xp, arrays, init_output):
 def all_finite(xp, data, *, init_output: bool = True):
     """1 if no element is nan or infinite, else 0, as a float32 array of shape (1,).
 
-    >>> nd.all_finite(nd.array([1, np.inf])).asscalar()
+    >>> nd.all_finite(nd.array([1, np.inf])).item()
     0.0
     """
     return _finite(xp, (data,), init_output)
@@ -157,7 +157,7 @@ def all_finite(xp, data, *, init_output: bool = True):
 def multi_all_finite(xp, *data, num_arrays: int = 1, init_output: bool = True):
     """1 if no element of any array is nan or infinite, else 0, as a float32 array of shape (1,).
 
-    >>> nd.multi_all_finite(nd.ones(2), nd.array([np.nan]), num_arrays=2).asscalar()
+    >>> nd.multi_all_finite(nd.ones(2), nd.array([np.nan]), num_arrays=2).item()
     0.0
     """
     return _finite(xp, data, init_output)

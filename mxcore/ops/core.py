@@ -37,7 +37,7 @@ def _(n, g):
 def block_grad(xp, data):
     """The input; no gradient flows back.
 
-    >>> nd.BlockGrad(nd.array([3])).asscalar()
+    >>> nd.BlockGrad(nd.array([3])).item()
     3.0
     """
     return data

@@ -78,7 +78,7 @@ def _(n, g):
 def mean(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude: bool = False):
     """Arithmetic mean over axes (of integers: truncated).
 
-    >>> nd.mean(nd.array([1, 2, 3])).asscalar()
+    >>> nd.mean(nd.array([1, 2, 3])).item()
     2.0
     """
     axes = _axes(data, axis, exclude)
@@ -96,7 +96,7 @@ def _(n, g):
 def prod(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude: bool = False):
     """Product over axes.
 
-    >>> nd.prod(nd.array([2, 3])).asscalar()
+    >>> nd.prod(nd.array([2, 3])).item()
     6.0
     """
     axes = _axes(data, axis, exclude)
@@ -141,7 +141,7 @@ def _skipping_nan(name, method, neutral, meaning):
         return _shaped(xp, r, data, axes, keepdims)
 
     reduce.doc = (f"{meaning} over axes; nan counts as {neutral} and has gradient 0.\n\n"
-                  f"    >>> nd.{name}(nd.array([2, np.nan])).asscalar()\n    2.0\n    ")
+                  f"    >>> nd.{name}(nd.array([2, np.nan])).item()\n    2.0\n    ")
     return reduce
 
 

@@ -6,13 +6,14 @@ from ..registry import Scalar, elementwise
 from ..registry import expr as E
 
 
-def _unary(name, doc, expression, grad=None, aliases=(), nograd=False, example="0.5"):
+def _unary(name, doc, expression, grad=None, aliases=(), example="0.5"):
     def fn(data):
         return expression(data)
 
+    shown = f"contrib.{name[9:]}" if name.startswith("_contrib_") else f"_internal.{name}" if name[0] == "_" else name
     fn.__doc__ = (f"{doc}\n\n    Integers are computed in floating point and truncated, as in MXNet.\n\n"
-                  f"    >>> nd.{name}(nd.array([{example}])).shape\n    (1,)\n    ")
-    return elementwise(name, aliases=aliases, grad=grad, nograd=nograd)(fn)
+                  f"    >>> nd.{shown}(nd.array([{example}])).shape\n    (1,)\n    ")
+    return elementwise(name, aliases=aliases, grad=grad)(fn)
 
 
 _unary("exp", "e to the power of the input.", E.exp)
@@ -62,9 +63,9 @@ _unary("sigmoid", "``1 / (1 + exp(-data))``.", lambda a: 1 / (1 + E.exp(-a)), gr
 _unary("softsign", "``data / (1 + abs(data))``.", lambda a: a / (1 + E.absolute(a)),
        grad=lambda data: 1 / ((1 + E.absolute(data)) * (1 + E.absolute(data))))
 _unary("logical_not", "1 where the input is 0, else 0.", E.logical_not)
-_unary("_contrib_isnan", "1 where nan, else 0.", E.isnan, nograd=True)
-_unary("_contrib_isinf", "1 where infinite, else 0.", E.isinf, nograd=True)
-_unary("_contrib_isfinite", "1 where finite, else 0.", E.isfinite, nograd=True)
+_unary("_contrib_isnan", "1 where nan, else 0.", E.isnan)
+_unary("_contrib_isinf", "1 where infinite, else 0.", E.isinf)
+_unary("_contrib_isfinite", "1 where finite, else 0.", E.isfinite)
 # softplus and its stable form: log(1 + exp(a)) = max(a, 0) + log1p(exp(-|a|))
 softrelu = _unary("_softrelu", "``log(1 + exp(data))``.", lambda a: E.maximum(a, 0) + E.log1p(E.exp(-E.absolute(a))),
                   grad=lambda data: 1 / (1 + E.exp(-data)))
@@ -74,7 +75,7 @@ softrelu = _unary("_softrelu", "``log(1 + exp(data))``.", lambda a: E.maximum(a,
 def hard_sigmoid(data, *, alpha: float = 0.2, beta: float = 0.5):
     """``max(0, min(1, alpha * data + beta))``.
 
-    >>> nd.hard_sigmoid(nd.array([0.])).asscalar()
+    >>> nd.hard_sigmoid(nd.array([0.])).item()
     0.5
     """
     return E.maximum(0, E.minimum(1, alpha * data + beta))
@@ -94,7 +95,7 @@ def clip(data, *, a_min: float, a_max: float):
 def smooth_l1(data, *, scalar: Scalar = 1.0):
     """``0.5 (s x)^2`` where ``|x| < 1/s^2``, else ``|x| - 0.5/s^2`` (Girshick, Fast R-CNN, 2015).
 
-    >>> nd.smooth_l1(nd.array([2.]), scalar=1).asscalar()
+    >>> nd.smooth_l1(nd.array([2.]), scalar=1).item()
     1.5
     """
     square = scalar * scalar
