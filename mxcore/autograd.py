@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .dtype import is_floating
 from .errors import GradientError, MXNetError
 from .graph.gradient import Call, as_list, sweep
 from .graph.node import Node, Shaped, Variable
 from .ndarray.ndarray import NDArray
+from .registry import register
 from .registry.op import OPS, Op
 from .registry.schema import EMPTY
 from .runtime.invoke import STATE, invoke, wrap
@@ -200,6 +202,40 @@ def _device_of_raw(raw: Any) -> Any:
         if isinstance(raw, dev.array_type):
             return dev
     raise GradientError(f"no device holds arrays of type {type(raw).__name__}")
+
+
+# ---------------------------------------------------------------- gradients of definitions that look at shapes
+def _vjp_inputs(of: Any, arrays: Sequence[Any]) -> tuple[list, Sequence[Any]]:
+    """The inputs of the operator, absent ones as None, and the head gradients."""
+    present = of[2]
+    given = iter(arrays)
+    return [next(given) if p else None for p in present], arrays[sum(present):]
+
+
+def _vjp_of(of: Any, arrays: Sequence[Any], eager: _EagerWorld | None) -> list:
+    inputs, grads = _vjp_inputs(of, arrays)
+    call = Call(of[0], of[1], inputs, (), [p and is_floating(i.dtype if eager is None else i._data.dtype)
+                                           for i, p in zip(inputs, of[2], strict=True)])
+    found = _through_composite(call, grads, eager)
+    zeros = OPS["zeros_like"]
+    return [zeros(i) if g is None else g for i, g in zip(inputs, found, strict=True) if i is not None]
+
+
+@register("_vjp", outputs=lambda a, n: tuple(f"d{i}" for i in range(sum(a["of"][2]))), uniform=False, shaped=True,
+          infer=lambda a, s: (s, s[: sum(a["of"][2])]), types=lambda a, t, n: (t, t[: sum(a["of"][2])]))
+def _vjp(xp: Any, *arrays: Any, of: object) -> tuple:
+    """Gradients of a composite's inputs for given head gradients: found by recording it, when the arrays are known.
+
+    ``of`` is the operator, its attributes, and which of its inputs are present.
+    """
+    return tuple(_vjp_of(of, arrays, None))
+
+
+def _vjp_definition(*arrays: Any, of: Any) -> list:
+    return _vjp_of(of, arrays, _EagerWorld(type(arrays[0])))
+
+
+_vjp.composite = _vjp_definition
 
 
 def _freed(node: Node) -> MXNetError:

@@ -41,7 +41,8 @@ def dropout(xp, data, *, p: float = 0.5, mode: Literal["always", "training"] = "
         return xp.copy(data), xp.ones((1,) * data.ndim, data.dtype)
     kept = tuple(a % data.ndim for a in axes)
     shape = tuple(1 if i in kept else d for i, d in enumerate(data.shape))
-    mask = xp.astype(xp.astype(rng.random(shape, dtype="float32") < 1 - p, "float32") * (1 / (1 - p) if p < 1 else 0), data.dtype)
+    chosen = xp.astype(rng.random(shape, dtype="float32") < 1 - p, "float32")
+    mask = xp.astype(chosen * (1 / (1 - p) if p < 1 else 0), data.dtype)
     return data * mask, mask
 
 
