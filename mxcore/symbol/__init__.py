@@ -3,6 +3,7 @@
 import sys
 from types import ModuleType
 
+from .. import autograd as _autograd  # the operator _vjp
 from ..ndarray.namespace import late as _late
 from . import namespace, random
 from .creation import arange, eye, full, histogram, linspace, ones, split_v2, zeros
