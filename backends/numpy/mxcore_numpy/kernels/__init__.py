@@ -2,4 +2,11 @@
 
 from typing import Any
 
-TABLE: dict[str, Any] = {}
+_HERE = "mxcore_numpy.kernels"
+
+TABLE: dict[str, Any] = {
+    "Convolution": f"{_HERE}.conv:convolution",
+    "_conv": f"{_HERE}.conv:conv",
+    "_conv_data": f"{_HERE}.conv:conv_data",
+    "_conv_weight": f"{_HERE}.conv:conv_weight",
+}
