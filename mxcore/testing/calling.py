@@ -20,7 +20,8 @@ from ..runtime.invoke import create
 from ..symbol.symbol import Symbol, compose
 from .sampling import Sample
 
-__all__ = ["bound", "call", "close", "floating", "given", "mode", "named", "near", "on_device", "seed", "symbol_of", "wanted", "written"]
+__all__ = ["SEED", "bound", "call", "close", "floating", "given", "has_outputs", "mode", "named", "near", "on_device", "seed",
+           "symbol_of", "wanted", "written"]
 
 SEED = 7
 
@@ -58,6 +59,12 @@ def call(s: Sample, arrays: Sequence[NDArray], ctx: Context) -> list[NDArray]:
 def wanted(s: Sample) -> list[int]:
     """Which inputs are differentiated: none if the operator has no gradient."""
     return [] if OPS[s.op].nograd else [i for i, a in enumerate(s.inputs) if not a.constant]
+
+
+def has_outputs(s: Sample) -> bool:
+    """Whether the operator gives anything back: one that only writes its inputs is no symbol."""
+    op = OPS[s.op]
+    return op.visible_count(op.parse(s.attrs), len(s.inputs)) > 0
 
 
 def written(s: Sample) -> list[int]:

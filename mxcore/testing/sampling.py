@@ -45,7 +45,7 @@ def A(*shape: int, low: float = -1.0, high: float = 1.0, dtype: str | None = Non
     return Array(shape, low, high, constant=dtype is not None, dtype=dtype)
 
 
-def I(*shape: int, high: int, low: int = 0, dtype: str | None = None) -> Array:
+def I(*shape: int, high: int, low: int = 0, dtype: str | None = None) -> Array:  # noqa: E743 - like A and C
     """Integers in ``[low, high)``, not differentiated."""
     return Array(shape, low, high, integer=True, constant=True, dtype=dtype)
 
@@ -128,8 +128,8 @@ def sample(op: str, *inputs: Array, ref: Callable | None = None, objective: Call
     keywords; those that have the name of a parameter of this function go into ``attrs``.
     """
     number = _COUNT[op] = _COUNT.get(op, -1) + 1
-    SAMPLES.append(Sample(op, inputs, {**(attrs or {}), **named}, ref, objective, judge, order, train, rtol, atol, single, half, number,
-                          frozenset(tags)))
+    SAMPLES.append(Sample(op, inputs, {**(attrs or {}), **named}, ref, objective, judge, order, train, rtol, atol, single,
+                          half, number, frozenset(tags)))
 
 
 def load() -> list[Sample]:
