@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..registry import Floats, Shape, register, rules
-from .optimizer_update import adamw, lamb_direction, lamb_ratio, sgd, sgd_mom
+from .optimizer_update import adamw, lamb_direction, lamb_ratio, rounded, sgd, sgd_mom, widened
 
 _FLOAT32 = np.dtype("float32")
 
@@ -48,18 +48,45 @@ def _multi(name, size, states, extra=0):
     return register(name, infer=shapes, types=types, uniform=False, outputs=outputs, mutates=mutated, nograd=True)
 
 
-def _rounded(xp, groups, results):
-    """Outputs, then states, of mixed-precision updates, whose results are ``(weight32, *other states)``."""
-    weights = tuple(xp.astype(result[0], group[0].dtype) for group, result in zip(groups, results))
-    return (*weights, *(state for result in results for state in (*result[1:], result[0])))
+def _wide(xp, groups):
+    return [tuple([widened(xp, a) for a in group]) for group in groups]
 
 
-def _plain(results):
-    """Outputs, then states, of updates whose results are ``(weight, *states)``."""
-    return (*(result[0] for result in results), *(state for result in results for state in result[1:]))
+def _results(xp, groups, results, places):
+    """Outputs, then states, from ``(weight, *states)`` of each group; ``places`` are the states' among its inputs."""
+    weights = [rounded(xp, result[0], group[0]) for group, result in zip(groups, results)]
+    states = [rounded(xp, new, group[place]) for group, result in zip(groups, results)
+              for place, new in zip(places, result[1:])]
+    return (*weights, *states)
 
 
 # ---------------------------------------------------------------- stochastic gradient descent
+def _sgd(xp, groups, lrs, wds, rescale_grad, clip_gradient):
+    return _results(xp, groups, [(sgd(xp, *group, lr, wd, rescale_grad, clip_gradient),)
+                                 for group, lr, wd in zip(_wide(xp, groups), lrs, wds)], ())
+
+
+def _sgd_mom(xp, groups, lrs, wds, momentum, rescale_grad, clip_gradient):
+    return _results(xp, groups, [sgd_mom(xp, *group, lr, momentum, wd, rescale_grad, clip_gradient)
+                                 for group, lr, wd in zip(_wide(xp, groups), lrs, wds)], (2,))
+
+
+def _mp_sgd(xp, groups, lrs, wds, rescale_grad, clip_gradient):
+    results = []
+    for (_, grad, copy), lr, wd in zip(_wide(xp, groups), lrs, wds):
+        new = sgd(xp, copy, grad, lr, wd, rescale_grad, clip_gradient)
+        results.append((new, new))
+    return _results(xp, groups, results, (2,))
+
+
+def _mp_sgd_mom(xp, groups, lrs, wds, momentum, rescale_grad, clip_gradient):
+    results = []
+    for (_, grad, mom, copy), lr, wd in zip(_wide(xp, groups), lrs, wds):
+        new, mom = sgd_mom(xp, copy, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+        results.append((new, mom, new))
+    return _results(xp, groups, results, (2, 3))
+
+
 @_multi("multi_sgd_update", 2, ())
 def multi_sgd_update(xp, *data, lrs: Floats, wds: Floats, rescale_grad: float = 1.0, clip_gradient: float = -1.0,
                      num_weights: int = 1):
@@ -71,8 +98,7 @@ def multi_sgd_update(xp, *data, lrs: Floats, wds: Floats, rescale_grad: float = 
     [0.5, 0.75]
     """
     groups = _grouped(data, 2)
-    lrs, wds = _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds")
-    return _plain([(sgd(xp, *g, lr, wd, rescale_grad, clip_gradient),) for g, lr, wd in zip(groups, lrs, wds)])
+    return _sgd(xp, groups, _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds"), rescale_grad, clip_gradient)
 
 
 @_multi("multi_sgd_mom_update", 3, (2,))
@@ -80,20 +106,8 @@ def multi_sgd_mom_update(xp, *data, lrs: Floats, wds: Floats, momentum: float = 
                          clip_gradient: float = -1.0, num_weights: int = 1):
     """``sgd_mom_update`` of each of ``weight0, grad0, mom0, weight1, ...``"""
     groups = _grouped(data, 3)
-    lrs, wds = _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds")
-    return _plain([sgd_mom(xp, *g, lr, momentum, wd, rescale_grad, clip_gradient)
-                   for g, lr, wd in zip(groups, lrs, wds)])
-
-
-def _mp_sgd(xp, groups, lrs, wds, rescale_grad, clip_gradient):
-    return _rounded(xp, groups, [(sgd(xp, w32, xp.astype(grad, _FLOAT32), lr, wd, rescale_grad, clip_gradient),)
-                                 for (_, grad, w32), lr, wd in zip(groups, lrs, wds)])
-
-
-def _mp_sgd_mom(xp, groups, lrs, wds, momentum, rescale_grad, clip_gradient):
-    return _rounded(xp, groups, [sgd_mom(xp, w32, xp.astype(grad, _FLOAT32), mom, lr, momentum, wd, rescale_grad,
-                                         clip_gradient)
-                                 for (_, grad, mom, w32), lr, wd in zip(groups, lrs, wds)])
+    return _sgd_mom(xp, groups, _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds"), momentum, rescale_grad,
+                    clip_gradient)
 
 
 @_multi("multi_mp_sgd_update", 3, (2,))
@@ -116,11 +130,11 @@ def multi_mp_sgd_mom_update(xp, *data, lrs: Floats, wds: Floats, momentum: float
 
 # ---------------------------------------------------------------- with learning rates on the device
 def _numbers(xp, array, groups, what):
-    """Element ``i`` of an array of numbers, in the type and with the axes of weight ``i``."""
+    """Element ``i`` of an array of numbers, in the type that weight ``i`` computes in and with its axes."""
     if array.shape != (len(groups),):
         raise ArgumentError(f"{what} has shape {array.shape} for {len(groups)} weights")
     return [xp.astype(xp.reshape(array[i:i + 1], (1,) * max(1, group[0].ndim)), group[-1].dtype)
-            for i, group in enumerate(groups)]
+            for i, group in enumerate(_wide(xp, groups))]
 
 
 def _preloaded(xp, data, size):
@@ -132,7 +146,7 @@ def _preloaded(xp, data, size):
 def preloaded_multi_sgd_update(xp, *data, rescale_grad: float = 1.0, clip_gradient: float = -1.0, num_weights: int = 1):
     """``multi_sgd_update`` whose learning rates and decays are arrays, the last two inputs."""
     groups, lrs, wds = _preloaded(xp, data, 2)
-    return _plain([(sgd(xp, *g, lr, wd, rescale_grad, clip_gradient),) for g, lr, wd in zip(groups, lrs, wds)])
+    return _sgd(xp, groups, lrs, wds, rescale_grad, clip_gradient)
 
 
 @_multi("preloaded_multi_sgd_mom_update", 3, (2,), extra=2)
@@ -140,8 +154,7 @@ def preloaded_multi_sgd_mom_update(xp, *data, momentum: float = 0.0, rescale_gra
                                    clip_gradient: float = -1.0, num_weights: int = 1):
     """``multi_sgd_mom_update`` whose learning rates and decays are arrays, the last two inputs."""
     groups, lrs, wds = _preloaded(xp, data, 3)
-    return _plain([sgd_mom(xp, *g, lr, momentum, wd, rescale_grad, clip_gradient)
-                   for g, lr, wd in zip(groups, lrs, wds)])
+    return _sgd_mom(xp, groups, lrs, wds, momentum, rescale_grad, clip_gradient)
 
 
 @_multi("preloaded_multi_mp_sgd_update", 3, (2,), extra=2)
@@ -176,48 +189,47 @@ def multi_lars(xp, lrs, weights_sum_sq, grads_sum_sq, wds, *, eta: float, eps: f
 # ---------------------------------------------------------------- Adam's family
 def _adamw_each(xp, data, size, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient):
     groups = _grouped(data, size, extra=1)
-    each = zip(groups, *(_each(v, len(groups), name) for v, name in ((lrs, "lrs"), (wds, "wds"), (etas, "etas"))))
+    each = zip(_wide(xp, groups), *(_each(v, len(groups), n) for v, n in ((lrs, "lrs"), (wds, "wds"), (etas, "etas"))))
     results = []
-    for g, lr, wd, eta in each:
-        weight = g[4] if size == 5 else g[0]
-        new, (_, mean, var) = adamw(xp, weight, xp.astype(g[1], weight.dtype), g[2], g[3], data[-1], lr, beta1, beta2,
-                                    epsilon, wd, eta, clip_gradient)
-        results.append((new, mean, var))
-    return groups, results
+    for (weight, grad, mean, var, *copy), lr, wd, eta in each:
+        new, (_, mean, var) = adamw(xp, copy[0] if copy else weight, grad, mean, var, data[-1], lr, beta1, beta2, epsilon,
+                                    wd, eta, clip_gradient)
+        results.append((new, mean, var, new))
+    return _results(xp, groups, results, (2, 3, 4)[:size - 2])
 
 
 @_multi("_multi_adamw_update", 4, (2, 3), extra=1)
 def multi_adamw_update(xp, *data, lrs: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                        wds: Floats, etas: Floats, clip_gradient: float = -1.0, num_weights: int = 1):
     """``_adamw_update`` of each of ``weight0, grad0, mean0, var0, weight1, ...``; ``rescale_grad`` comes last."""
-    _, results = _adamw_each(xp, data, 4, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient)
-    return _plain(results)
+    return _adamw_each(xp, data, 4, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient)
 
 
 @_multi("_multi_mp_adamw_update", 5, (2, 3, 4), extra=1)
 def multi_mp_adamw_update(xp, *data, lrs: Floats, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                           wds: Floats, etas: Floats, clip_gradient: float = -1.0, num_weights: int = 1):
     """``_mp_adamw_update`` of each of ``weight0, grad0, mean0, var0, weight32_0, ...``; ``rescale_grad`` comes last."""
-    groups, results = _adamw_each(xp, data, 5, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient)
-    return _rounded(xp, groups, results)
+    return _adamw_each(xp, data, 5, lrs, beta1, beta2, epsilon, wds, etas, clip_gradient)
 
 
 def _norm(xp, x):
     return xp.sqrt(xp.reshape(xp.sum(x * x), (1,) * max(1, x.ndim)))
 
 
-def _lamb_each(xp, groups, learning_rates, beta1, beta2, epsilon, wds, rescale_grad, lower_bound, upper_bound,
+def _lamb_each(xp, data, size, learning_rates, beta1, beta2, epsilon, wds, rescale_grad, lower_bound, upper_bound,
                clip_gradient, bias_correction, step_count):
+    groups = _grouped(data, size)
+    numbers = ((learning_rates, "learning_rates"), (wds, "wds"), (step_count, "step_count"))
     results = []
-    for group, lr, wd, t in zip(groups, _each(learning_rates, len(groups), "learning_rates"),
-                                _each(wds, len(groups), "wds"), _each(step_count, len(groups), "step_count")):
-        weight = group[4] if len(group) == 5 else group[0]
-        grad = xp.astype(group[1], weight.dtype)
-        step, mean, var = lamb_direction(xp, weight, grad, group[2], group[3], beta1, beta2, epsilon, t,
-                                         bias_correction, wd, rescale_grad, clip_gradient)
-        r1, r2 = (_norm(xp, x) for x in (xp.astype(group[0], weight.dtype), step))
-        results.append((weight - lr * lamb_ratio(xp, r1, r2, lower_bound, upper_bound) * step, mean, var))
-    return results
+    for group, lr, wd, t in zip(_wide(xp, groups), *(_each(v, len(groups), n) for v, n in numbers)):
+        weight, grad, mean, var, *copy = group
+        master = copy[0] if copy else weight
+        step, mean, var = lamb_direction(xp, master, grad, mean, var, beta1, beta2, epsilon, t, bias_correction, wd,
+                                         rescale_grad, clip_gradient)
+        ratio = lamb_ratio(xp, _norm(xp, weight), _norm(xp, step), lower_bound, upper_bound)
+        new = master - lr * ratio * step
+        results.append((new, mean, var, new))
+    return _results(xp, groups, results, (2, 3, 4)[:size - 2])
 
 
 @_multi("_multi_lamb_update", 4, (2, 3))
@@ -226,8 +238,8 @@ def multi_lamb_update(xp, *data, learning_rates: Floats, beta1: float = 0.9, bet
                       upper_bound: float = -1.0, clip_gradient: float = -1.0, bias_correction: bool = True,
                       step_count: Shape, num_tensors: int = 1):
     """Both phases of LAMB for each of ``weight0, grad0, mean0, var0, weight1, ...``"""
-    return _plain(_lamb_each(xp, _grouped(data, 4), learning_rates, beta1, beta2, epsilon, wds, rescale_grad,
-                             lower_bound, upper_bound, clip_gradient, bias_correction, step_count))
+    return _lamb_each(xp, data, 4, learning_rates, beta1, beta2, epsilon, wds, rescale_grad, lower_bound, upper_bound,
+                      clip_gradient, bias_correction, step_count)
 
 
 @_multi("_multi_mp_lamb_update", 5, (2, 3, 4))
@@ -236,9 +248,8 @@ def multi_mp_lamb_update(xp, *data, learning_rates: Floats, beta1: float = 0.9, 
                          upper_bound: float = -1.0, clip_gradient: float = -1.0, bias_correction: bool = True,
                          step_count: Shape, num_tensors: int = 1):
     """Both phases of LAMB for each of ``weight0, grad0, mean0, var0, weight32_0, weight1, ...``"""
-    groups = _grouped(data, 5)
-    return _rounded(xp, groups, _lamb_each(xp, groups, learning_rates, beta1, beta2, epsilon, wds, rescale_grad,
-                                           lower_bound, upper_bound, clip_gradient, bias_correction, step_count))
+    return _lamb_each(xp, data, 5, learning_rates, beta1, beta2, epsilon, wds, rescale_grad, lower_bound, upper_bound,
+                      clip_gradient, bias_correction, step_count)
 
 
 # ---------------------------------------------------------------- many arrays at once

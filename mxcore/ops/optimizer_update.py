@@ -6,6 +6,8 @@ adds ``wd * weight`` to it. The ``mp_`` forms keep a float32 copy ``weight32`` o
 compute with the copy and give it back rounded.
 """
 
+import functools
+import inspect
 from math import prod
 
 import numpy as np
@@ -21,6 +23,40 @@ def check_shapes(first, *others):
     for other in others:
         if other.shape != first.shape:
             raise ShapeError(f"weight, gradient and states must have one shape: {first.shape} and {other.shape}")
+
+
+def widened(xp, array):
+    """float16 and bfloat16 as float32, in which updates compute; other types as they are."""
+    return xp.astype(array, _FLOAT32) if array.dtype.itemsize == 2 else array
+
+
+def rounded(xp, result, like):
+    """A result in the type of the array whose new value it is."""
+    return result if result.dtype == like.dtype else xp.astype(result, like.dtype)
+
+
+def update(name, *, mutates=(), infer=rules.same, types=None, like=0, **options):
+    """``@register`` for an update: float16 and bfloat16 are computed in float32 and rounded once.
+
+    The kernel returns its output and the new values of ``mutates``. ``types`` is for inputs that differ in type; ``like``
+    is the number of the input whose type the output has.
+    """
+
+    def enter(kernel):
+        inputs = list(inspect.signature(kernel).parameters)[1:]
+        places = like, *(inputs.index(state) for state in mutates)
+
+        @functools.wraps(kernel)
+        def widening(xp, *arrays, **attrs):
+            results = kernel(xp, *[widened(xp, a) for a in arrays], **attrs)
+            if not mutates:
+                return rounded(xp, results, arrays[like])
+            return tuple([rounded(xp, r, arrays[i]) for r, i in zip(results, places)])
+
+        return register(name, infer=infer, types=types, uniform=types is None, mutates=mutates, nograd=True,
+                        **options)(widening)
+
+    return enter
 
 
 def clipped(xp, values, bound):
@@ -72,7 +108,7 @@ def sgd_mom(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient
     return weight + mom, mom
 
 
-@register("sgd_update", aliases=("_sparse_sgd_update",), infer=rules.same, nograd=True)
+@update("sgd_update", aliases=("_sparse_sgd_update",))
 def sgd_update(xp, weight, grad, *, lr: float, wd: float = 0.0, rescale_grad: float = 1.0, clip_gradient: float = -1.0,
                lazy_update: bool = True):
     """A step of gradient descent: ``weight - lr * (grad + wd * weight)``.
@@ -84,7 +120,7 @@ def sgd_update(xp, weight, grad, *, lr: float, wd: float = 0.0, rescale_grad: fl
     return sgd(xp, weight, grad, lr, wd, rescale_grad, clip_gradient)
 
 
-@register("sgd_mom_update", aliases=("_sparse_sgd_mom_update",), infer=rules.same, mutates=("mom",), nograd=True)
+@update("sgd_mom_update", aliases=("_sparse_sgd_mom_update",), mutates=("mom",))
 def sgd_mom_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, wd: float = 0.0,
                    rescale_grad: float = 1.0, clip_gradient: float = -1.0, lazy_update: bool = True):
     """Gradient descent with momentum (Polyak 1964).
@@ -98,22 +134,20 @@ def sgd_mom_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, w
     return sgd_mom(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
 
 
-@register("mp_sgd_update", infer=rules.same, types=rules.first_type, uniform=False, mutates=("weight32",), nograd=True)
+@update("mp_sgd_update", types=rules.first_type, mutates=("weight32",))
 def mp_sgd_update(xp, weight, grad, weight32, *, lr: float, wd: float = 0.0, rescale_grad: float = 1.0,
                   clip_gradient: float = -1.0, lazy_update: bool = True):
     """:func:`sgd_update` with a float32 copy of the weight."""
-    new = sgd(xp, weight32, xp.astype(grad, _FLOAT32), lr, wd, rescale_grad, clip_gradient)
-    return xp.astype(new, weight.dtype), new
+    new = sgd(xp, weight32, grad, lr, wd, rescale_grad, clip_gradient)
+    return new, new
 
 
-@register("mp_sgd_mom_update", infer=rules.same, types=rules.first_type, uniform=False, mutates=("mom", "weight32"),
-          nograd=True)
+@update("mp_sgd_mom_update", types=rules.first_type, mutates=("mom", "weight32"))
 def mp_sgd_mom_update(xp, weight, grad, mom, weight32, *, lr: float, momentum: float = 0.0, wd: float = 0.0,
                       rescale_grad: float = 1.0, clip_gradient: float = -1.0, lazy_update: bool = True):
     """:func:`sgd_mom_update` with a float32 copy of the weight."""
-    new, mom = sgd_mom(xp, weight32, mom=mom, grad=xp.astype(grad, _FLOAT32), lr=lr, momentum=momentum, wd=wd,
-                       rescale_grad=rescale_grad, clip_gradient=clip_gradient)
-    return xp.astype(new, weight.dtype), mom, new
+    new, mom = sgd_mom(xp, weight32, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+    return new, mom, new
 
 
 def _nag(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
@@ -125,7 +159,7 @@ def _nag(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient):
     return new, momentum * mom - lr * decayed(grad, new, wd)
 
 
-@register("nag_mom_update", infer=rules.same, mutates=("mom",), nograd=True)
+@update("nag_mom_update", mutates=("mom",))
 def nag_mom_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, wd: float = 0.0,
                    rescale_grad: float = 1.0, clip_gradient: float = -1.0):
     """Nesterov's accelerated gradient, with the momentum looked ahead by one step.
@@ -136,16 +170,15 @@ def nag_mom_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, w
     return _nag(xp, weight, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
 
 
-@register("mp_nag_mom_update", infer=rules.same, types=rules.first_type, uniform=False, mutates=("mom", "weight32"),
-          nograd=True)
+@update("mp_nag_mom_update", types=rules.first_type, mutates=("mom", "weight32"))
 def mp_nag_mom_update(xp, weight, grad, mom, weight32, *, lr: float, momentum: float = 0.0, wd: float = 0.0,
                       rescale_grad: float = 1.0, clip_gradient: float = -1.0):
     """:func:`nag_mom_update` with a float32 copy of the weight."""
-    new, mom = _nag(xp, weight32, xp.astype(grad, _FLOAT32), mom, lr, momentum, wd, rescale_grad, clip_gradient)
-    return xp.astype(new, weight.dtype), mom, new
+    new, mom = _nag(xp, weight32, grad, mom, lr, momentum, wd, rescale_grad, clip_gradient)
+    return new, mom, new
 
 
-@register("signsgd_update", infer=rules.same, nograd=True)
+@update("signsgd_update")
 def signsgd_update(xp, weight, grad, *, lr: float, wd: float = 0.0, rescale_grad: float = 1.0,
                    clip_gradient: float = -1.0):
     """A step of fixed size against the sign of the gradient: ``(1 - lr * wd) * weight - lr * sign(grad)``.
@@ -156,7 +189,7 @@ def signsgd_update(xp, weight, grad, *, lr: float, wd: float = 0.0, rescale_grad
     return (1.0 - lr * wd) * weight - lr * xp.sign(grad)
 
 
-@register("signum_update", infer=rules.same, mutates=("mom",), nograd=True)
+@update("signum_update", mutates=("mom",))
 def signum_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, wd: float = 0.0,
                   rescale_grad: float = 1.0, clip_gradient: float = -1.0, wd_lh: float = 0.0):
     """A step of fixed size along the sign of the momentum.
@@ -171,7 +204,7 @@ def signum_update(xp, weight, grad, mom, *, lr: float, momentum: float = 0.0, wd
 
 
 # ---------------------------------------------------------------- adaptive steps
-@register("adam_update", aliases=("_sparse_adam_update",), infer=rules.same, mutates=("mean", "var"), nograd=True)
+@update("adam_update", aliases=("_sparse_adam_update",), mutates=("mean", "var"))
 def adam_update(xp, weight, grad, mean, var, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
                 epsilon: float = 1e-8, wd: float = 0.0, rescale_grad: float = 1.0, clip_gradient: float = -1.0,
                 lazy_update: bool = True):
@@ -199,7 +232,7 @@ def adam_update(xp, weight, grad, mean, var, *, lr: float, beta1: float = 0.9, b
     return weight - step, mean, var
 
 
-@register("rmsprop_update", infer=rules.same, mutates=("n",), nograd=True)
+@update("rmsprop_update", mutates=("n",))
 def rmsprop_update(xp, weight, grad, n, *, lr: float, gamma1: float = 0.95, epsilon: float = 1e-8, wd: float = 0.0,
                    rescale_grad: float = 1.0, clip_gradient: float = -1.0, clip_weights: float = -1.0):
     """A step divided by the root of a running mean of squared gradients (Tieleman & Hinton, 2012).
@@ -212,7 +245,7 @@ def rmsprop_update(xp, weight, grad, n, *, lr: float, gamma1: float = 0.95, epsi
     return clipped(xp, weight - lr * grad / xp.sqrt(n + epsilon), clip_weights), n
 
 
-@register("rmspropalex_update", infer=rules.same, mutates=("n", "g", "delta"), nograd=True)
+@update("rmspropalex_update", mutates=("n", "g", "delta"))
 def rmspropalex_update(xp, weight, grad, n, g, delta, *, lr: float, gamma1: float = 0.95, gamma2: float = 0.9,
                        epsilon: float = 1e-8, wd: float = 0.0, rescale_grad: float = 1.0,
                        clip_gradient: float = -1.0, clip_weights: float = -1.0):
@@ -228,7 +261,7 @@ def rmspropalex_update(xp, weight, grad, n, g, delta, *, lr: float, gamma1: floa
     return clipped(xp, weight + delta, clip_weights), n, g, delta
 
 
-@register("ftrl_update", aliases=("_sparse_ftrl_update",), infer=rules.same, mutates=("z", "n"), nograd=True)
+@update("ftrl_update", aliases=("_sparse_ftrl_update",), mutates=("z", "n"))
 def ftrl_update(xp, weight, grad, z, n, *, lr: float, lamda1: float = 0.01, beta: float = 1.0, wd: float = 0.0,
                 rescale_grad: float = 1.0, clip_gradient: float = -1.0):
     """A step of FTRL-Proximal (McMahan et al., *Ad Click Prediction*, KDD 2013, algorithm 1).
@@ -243,7 +276,7 @@ def ftrl_update(xp, weight, grad, z, n, *, lr: float, lamda1: float = 0.01, beta
     return xp.astype(xp.where(xp.abs(z) > lamda1, step, step * 0), weight.dtype), z, squares
 
 
-@register("ftml_update", infer=rules.same, mutates=("d", "v", "z"), nograd=True)
+@update("ftml_update", mutates=("d", "v", "z"))
 def ftml_update(xp, weight, grad, d, v, z, *, lr: float, beta1: float = 0.6, beta2: float = 0.999,
                 epsilon: float = 1e-8, t: int, wd: float = 0.0, rescale_grad: float = 1.0, clip_grad: float = -1.0):
     """A step of Follow the Moving Leader (Zheng & Kwok, ICML 2017, algorithm 1); ``t`` counts steps from 1."""
@@ -281,7 +314,7 @@ def lamb_ratio(xp, r1, r2, lower_bound, upper_bound):
 
 
 def _direction_types(attrs, ins, outputs=1):
-    return ins, [_FLOAT32]
+    return ins, [ins[4]]
 
 
 def _phase2_shapes(attrs, ins):
@@ -290,7 +323,7 @@ def _phase2_shapes(attrs, ins):
     return [weight, step, r1, r2, *([weight] * (len(ins) - 4))], [weight]
 
 
-@register("lamb_update_phase1", infer=rules.same, mutates=("mean", "var"), nograd=True)
+@update("lamb_update_phase1", mutates=("mean", "var"))
 def lamb_update_phase1(xp, weight, grad, mean, var, *, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6,
                        t: int, bias_correction: bool = True, wd: float, rescale_grad: float = 1.0,
                        clip_gradient: float = -1.0):
@@ -302,17 +335,16 @@ def lamb_update_phase1(xp, weight, grad, mean, var, *, beta1: float = 0.9, beta2
                           clip_gradient)
 
 
-@register("mp_lamb_update_phase1", infer=rules.same, types=_direction_types, uniform=False, mutates=("mean", "var"),
-          nograd=True)
+@update("mp_lamb_update_phase1", types=_direction_types, like=4, mutates=("mean", "var"))
 def mp_lamb_update_phase1(xp, weight, grad, mean, var, weight32, *, beta1: float = 0.9, beta2: float = 0.999,
                           epsilon: float = 1e-6, t: int, bias_correction: bool = True, wd: float,
                           rescale_grad: float = 1.0, clip_gradient: float = -1.0):
-    """:func:`lamb_update_phase1` with a float32 copy of the weight; the direction is float32."""
-    return lamb_direction(xp, weight32, xp.astype(grad, _FLOAT32), mean, var, beta1, beta2, epsilon, t,
-                          bias_correction, wd, rescale_grad, clip_gradient)
+    """:func:`lamb_update_phase1` with a float32 copy of the weight; the direction has its type."""
+    return lamb_direction(xp, weight32, grad, mean, var, beta1, beta2, epsilon, t, bias_correction, wd, rescale_grad,
+                          clip_gradient)
 
 
-@register("lamb_update_phase2", infer=_phase2_shapes, nograd=True)
+@update("lamb_update_phase2", infer=_phase2_shapes)
 def lamb_update_phase2(xp, weight, g, r1, r2, *, lr: float, lower_bound: float = -1.0, upper_bound: float = -1.0):
     """LAMB's step along the direction ``g``: ``weight - lr * r1 / r2 * g``.
 
@@ -323,14 +355,13 @@ def lamb_update_phase2(xp, weight, g, r1, r2, *, lr: float, lower_bound: float =
     return weight - lr * lamb_ratio(xp, r1, r2, lower_bound, upper_bound) * g
 
 
-@register("mp_lamb_update_phase2", infer=_phase2_shapes, types=rules.first_type, uniform=False, mutates=("weight32",),
-          nograd=True)
+@update("mp_lamb_update_phase2", infer=_phase2_shapes, types=rules.first_type, mutates=("weight32",))
 def mp_lamb_update_phase2(xp, weight, g, r1, r2, weight32, *, lr: float, lower_bound: float = -1.0,
                           upper_bound: float = -1.0):
     """:func:`lamb_update_phase2` with a float32 copy of the weight."""
     check_shapes(weight, g, weight32)
     new = weight32 - lr * lamb_ratio(xp, r1, r2, lower_bound, upper_bound) * g
-    return xp.astype(new, weight.dtype), new
+    return new, new
 
 
 # ---------------------------------------------------------------- AdamW
@@ -358,8 +389,7 @@ def _adamw_shapes(attrs, ins):
     return [shape] * (len(ins) - 1) + [ins[-1]], [out]
 
 
-@register("_adamw_update", infer=_adamw_shapes, types=rules.first_type, uniform=False, mutates=("grad", "mean", "var"),
-          nograd=True)
+@update("_adamw_update", infer=_adamw_shapes, types=rules.first_type, mutates=("grad", "mean", "var"))
 def adamw_update(xp, weight, grad, mean, var, rescale_grad, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
                  epsilon: float = 1e-8, wd: float = 0.0, eta: float, clip_gradient: float = -1.0):
     """Adam with weight decay beside it (Loshchilov & Hutter, ICLR 2019); ``rescale_grad`` is an array of one number.
@@ -372,12 +402,11 @@ def adamw_update(xp, weight, grad, mean, var, rescale_grad, *, lr: float, beta1:
     return new, grad, mean, var
 
 
-@register("_mp_adamw_update", infer=_adamw_shapes, types=rules.first_type, uniform=False,
-          mutates=("mean", "var", "weight32"), nograd=True)
+@update("_mp_adamw_update", infer=_adamw_shapes, types=rules.first_type, mutates=("mean", "var", "weight32"))
 def mp_adamw_update(xp, weight, grad, mean, var, weight32, rescale_grad, *, lr: float, beta1: float = 0.9,
                     beta2: float = 0.999, epsilon: float = 1e-8, wd: float = 0.0, eta: float,
                     clip_gradient: float = -1.0):
     """:func:`adamw_update` with a float32 copy of the weight."""
-    new, (_, mean, var) = adamw(xp, weight32, xp.astype(grad, _FLOAT32), mean, var, rescale_grad, lr, beta1, beta2,
-                                epsilon, wd, eta, clip_gradient)
-    return xp.astype(new, weight.dtype), mean, var, new
+    new, (_, mean, var) = adamw(xp, weight32, grad, mean, var, rescale_grad, lr, beta1, beta2, epsilon, wd, eta,
+                                clip_gradient)
+    return new, mean, var, new

@@ -359,6 +359,13 @@ def test_delay_compensation_with_momentum() -> None:
     assert one.asscalar() == pytest.approx(other.asscalar())
 
 
+def test_arrays_are_reset_in_place() -> None:
+    arrays = [nd.ones((2, 3)), nd.ones(4, dtype="int32")]
+    assert nd.reset_arrays(*arrays, num_arrays=2) == []
+    assert [a.asnumpy().any() for a in arrays] == [False, False]
+    assert arrays[1].dtype == np.int32
+
+
 def test_rows_have_one_rate_each() -> None:
     updater = mx.optimizer.get_updater(mx.optimizer.GroupAdaGrad(learning_rate=0.1, eps=0.0))
     weight = nd.zeros((2, 2))
