@@ -25,6 +25,8 @@ def test_every_loss_was_recorded() -> None:
 @pytest.mark.parametrize("hybridize", [False, True], ids=["eager", "hybridized"])
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_as_recorded(name: str, hybridize: bool) -> None:
+    if name.startswith("CTCLoss") and not hasattr(mx.nd, "CTCLoss"):
+        pytest.skip("there is no operator CTCLoss")
     assert PROGRAM["differences"](PROGRAM["run"](mx, "losses", name, hybridize), EXPECTED[name]) == []
 
 

@@ -27,8 +27,10 @@ def test_as_recorded(name: str) -> None:
 
 
 @pytest.mark.parametrize(("make", "size"), [
-    (lambda: vision.get_resnet(1, 18, classes=5, thumbnail=True), 16),
-    (lambda: vision.get_resnet(2, 18, classes=5, thumbnail=True), 16),
+    (lambda: vision.ResNetV1(vision.BasicBlockV1, [1, 2], [4, 4, 8], classes=5), 32),
+    (lambda: vision.ResNetV1(vision.BottleneckV1, [1, 2], [4, 8, 16], classes=5, thumbnail=True), 8),
+    (lambda: vision.ResNetV2(vision.BasicBlockV2, [1, 2], [4, 4, 8], classes=5, thumbnail=True), 8),
+    (lambda: vision.ResNetV2(vision.BottleneckV2, [1, 2], [4, 8, 16], classes=5), 32),
     (lambda: vision.MobileNet(0.25, classes=5), 32),
     (lambda: vision.mobilenet_v2_0_25(classes=5), 32),
     (lambda: vision.VGG([1, 1], [4, 8], classes=5, batch_norm=True), 8),
@@ -45,12 +47,12 @@ def test_networks_run_and_hybridize(make, size: int) -> None:
 
 
 def test_a_thumbnail_network_learns() -> None:
-    net = vision.get_resnet(1, 18, classes=2, thumbnail=True)
+    net = vision.ResNetV1(vision.BasicBlockV1, [1, 1], [4, 4, 8], classes=2, thumbnail=True)
     net.initialize(mx.init.Xavier())
     net.hybridize()
-    x = mx.nd.array(PROGRAM["values"]((4, 3, 16, 16), 1))
+    x = mx.nd.array(PROGRAM["values"]((4, 3, 8, 8), 1))
     label = mx.nd.array([0, 1, 0, 1])
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.01})
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.1})
     loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()
     history = []
     for _ in range(4):

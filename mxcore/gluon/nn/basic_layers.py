@@ -16,7 +16,7 @@ __all__ = ["BatchNorm", "BatchNormReLU", "Dense", "Dropout", "Embedding", "Flatt
            "HybridSequential", "InstanceNorm", "Lambda", "LayerNorm", "Sequential"]
 
 
-class _Stack:
+class _Stack(Block):
     """What the two sequential containers share: an ordered list of children."""
 
     def add(self, *blocks: Block) -> None:
@@ -43,7 +43,7 @@ class _Stack:
         return self._repr_of(self._children.items())
 
 
-class Sequential(_Stack, Block):
+class Sequential(_Stack):
     """Blocks applied one after another.
 
     Use :class:`HybridSequential` where every child is a HybridBlock: it can be compiled as a whole.
@@ -150,7 +150,7 @@ class Dense(HybridBlock):
         return y if self.act is None else self.act(y)
 
     def __repr__(self) -> str:
-        units, in_units = self.weight.shape
+        units, in_units = self.weight.shape or (0, 0)
         return f"{type(self).__name__}({in_units or None} -> {units}, {self.act if self.act else 'linear'})"
 
 

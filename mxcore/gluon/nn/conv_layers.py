@@ -44,17 +44,18 @@ class _Conv(HybridBlock):
         self._channels = channels
         self._in_channels = in_channels
         self._op_name = op_name
-        self._kwargs = {"kernel": kernel_size, "stride": self._spatial("strides", strides, n),
-                        "dilate": self._spatial("dilation", dilation, n), "pad": self._spatial("padding", padding, n),
-                        "num_filter": channels, "num_group": groups, "no_bias": not use_bias, "layout": layout}
+        strides = self._spatial("strides", strides, n)
+        self._kwargs: dict[str, Any] = {
+            "kernel": kernel_size, "stride": strides, "dilate": self._spatial("dilation", dilation, n),
+            "pad": self._spatial("padding", padding, n), "num_filter": channels, "num_group": groups,
+            "no_bias": not use_bias, "layout": layout}
         if channels % groups or in_channels % groups:
             raise ArgumentError(f"{type(self).__name__}: groups={groups} does not divide channels={channels}"
                                 + (f" and in_channels={in_channels}" if in_channels else ""))
         if adj is not None:
             self._kwargs["adj"] = adj = self._spatial("output_padding", adj, n)
-            if any(a >= s for a, s in zip(adj, self._kwargs["stride"], strict=True)):
-                raise ArgumentError(f"{type(self).__name__}: output_padding={adj} must be less than "
-                                    f"strides={self._kwargs['stride']}")
+            if any(a >= s for a, s in zip(adj, strides, strict=True)):
+                raise ArgumentError(f"{type(self).__name__}: output_padding={adj} must be less than strides={strides}")
         # a convolution keeps its filters first, a transposed one (as the gradient of a convolution) last
         first, second = (in_channels, channels // groups) if adj is not None else (channels, in_channels // groups)
         shape = (first, *kernel_size, second) if layout.endswith("C") else (first, second, *kernel_size)
@@ -82,8 +83,8 @@ class _Conv(HybridBlock):
     def __repr__(self) -> str:
         given = self._kwargs
         n = len(given["kernel"])
-        shape = self.weight.shape
-        parts = [f"{shape[1] or None} -> {shape[0]}", f"kernel_size={given['kernel']}", f"stride={given['stride']}"]
+        first, second = (self.weight.shape or (0, 0))[:2]
+        parts = [f"{second or None} -> {first}", f"kernel_size={given['kernel']}", f"stride={given['stride']}"]
         if given["pad"] != (0,) * n:
             parts.append(f"padding={given['pad']}")
         if given["dilate"] != (1,) * n:

@@ -13,6 +13,8 @@ __all__ = ["BatchNorm", "BatchNormReLU", "GroupNorm", "InstanceNorm", "LayerNorm
 class _Norm(HybridBlock):
     """A normalization with a scale ``gamma`` and an offset ``beta``, each learned, or fixed at 1 and 0."""
 
+    _kwargs: dict[str, Any]
+
     def _add_scale_and_offset(self, size: int, center: bool, scale: bool, beta_initializer: Any,
                               gamma_initializer: Any) -> None:
         with self.name_scope():
@@ -22,8 +24,15 @@ class _Norm(HybridBlock):
                                         init=beta_initializer, allow_deferred_init=True, differentiable=center)
 
     def __repr__(self) -> str:
+        return self._described(self._size())
+
+    def _size(self) -> int:
+        (size,) = self.gamma.shape or (0,)
+        return size
+
+    def _described(self, in_channels: int | None) -> str:
         facts = ", ".join(f"{k}={v}" for k, v in self._kwargs.items())
-        return f"{type(self).__name__}({facts}, in_channels={self.gamma.shape[0]})"
+        return f"{type(self).__name__}({facts}, in_channels={in_channels})"
 
 
 class BatchNorm(_Norm):
@@ -89,8 +98,7 @@ class BatchNorm(_Norm):
         return F.BatchNorm(x, gamma, beta, running_mean, running_var, name="fwd", **self._kwargs)
 
     def __repr__(self) -> str:
-        facts = ", ".join(f"{k}={v}" for k, v in self._kwargs.items())
-        return f"{type(self).__name__}({facts}, in_channels={self.gamma.shape[0] or None})"
+        return self._described(self._size() or None)
 
 
 class BatchNormReLU(BatchNorm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from ..block import HybridBlock
@@ -17,7 +18,7 @@ _LAYOUTS = {1: ("NCW", "NWC"), 2: ("NCHW", "NHWC"), 3: ("NCDHW", "NDHWC")}
 
 def as_tuple(value: Size, n: int) -> tuple[int, ...]:
     """``n`` copies of a number, or the given numbers as a tuple."""
-    return (int(value),) * n if not hasattr(value, "__len__") else tuple(value)
+    return (int(value),) * n if isinstance(value, Integral) else tuple(value)  # type: ignore[arg-type]
 
 
 class _Pooling(HybridBlock):

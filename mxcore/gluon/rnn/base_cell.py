@@ -39,7 +39,8 @@ class RecurrentCell(Block):
         self._init_counter = -1
         self._counter = -1
         for cell in self._children.values():
-            cell.reset()
+            if isinstance(cell, RecurrentCell):
+                cell.reset()
 
     def state_info(self, batch_size: int = 0) -> list[dict]:
         """Shape and layout of each state, as a list of dicts."""

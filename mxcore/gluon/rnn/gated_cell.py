@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..parameter import Parameter
 from .base_cell import HybridRecurrentCell
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
@@ -14,6 +15,8 @@ class _GatedCell(HybridRecurrentCell):
 
     ``projection`` is the size that the hidden state is projected to, and the initializer of that map.
     """
+
+    i2h_weight: Parameter
 
     def __init__(self, gates: int, hidden_size: int, i2h_weight_initializer: Any, h2h_weight_initializer: Any,
                  i2h_bias_initializer: Any, h2h_bias_initializer: Any, input_size: int, prefix: str | None,
@@ -38,7 +41,8 @@ class _GatedCell(HybridRecurrentCell):
                 F.FullyConnected(hidden, h2h_weight, h2h_bias, num_hidden=self._rows, name=t + "h2h"))
 
     def _sizes(self) -> str:
-        return f"{self.i2h_weight.shape[1] or None} -> {self.i2h_weight.shape[0]}"
+        rows, inputs = self.i2h_weight.shape or (0, 0)
+        return f"{inputs or None} -> {rows}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._sizes()})"

@@ -34,9 +34,9 @@ class DropoutCell(HybridRecurrentCell):
 
     def __init__(self, rate: float, axes: tuple[int, ...] = (), prefix: str | None = None, params: Any = None) -> None:
         super().__init__(prefix, params)
-        assert isinstance(rate, Real), "rate must be a number"
         self._rate = rate
         self._axes = axes
+        assert isinstance(rate, Real), "rate must be a number"
 
     def state_info(self, batch_size: int = 0) -> list[dict]:
         return []
@@ -91,11 +91,11 @@ class ModifierCell(HybridRecurrentCell):
     def state_info(self, batch_size: int = 0) -> list[dict]:
         return self.base_cell.state_info(batch_size)
 
-    def begin_state(self, func: Callable = nd.zeros, **kwargs: Any) -> list:
-        """The states of the base cell; arguments as for :meth:`RecurrentCell.begin_state`, by keyword."""
+    def begin_state(self, batch_size: int = 0, func: Callable = nd.zeros, **kwargs: Any) -> list:
+        """The states of the base cell; arguments as for :meth:`RecurrentCell.begin_state`."""
         self._refuse_if_modified()
         self.base_cell._modified = False
-        begin = self.base_cell.begin_state(func=func, **kwargs)
+        begin = self.base_cell.begin_state(batch_size=batch_size, func=func, **kwargs)
         self.base_cell._modified = True
         return begin
 
@@ -112,8 +112,8 @@ class RememberingCell(ModifierCell):
     So :meth:`hybridize` compiles the base cell alone. In a block that unrolls it, the whole is compiled.
     """
 
-    def hybridize(self, active: bool = True, **kwargs: Any) -> None:
-        self.base_cell.hybridize(active, **kwargs)
+    def hybridize(self, active: bool = True, *args: Any, **kwargs: Any) -> None:
+        self.base_cell.hybridize(active, *args, **kwargs)
 
 
 class ZoneoutCell(RememberingCell):

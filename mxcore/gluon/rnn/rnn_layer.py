@@ -129,13 +129,13 @@ class _RNNLayer(HybridBlock):
             return super().__call__(inputs, states, sequence_length)
         return super().__call__(inputs, states)
 
-    def hybrid_forward(self, F: Any, inputs: Any, states: Any, sequence_length: Any = None, **params: Any) -> Any:
-        if isinstance(inputs, nd.NDArray):
-            expected = self.state_info(inputs.shape[self._layout.find("N")])
+    def hybrid_forward(self, F: Any, x: Any, states: Any, sequence_length: Any = None, **params: Any) -> Any:
+        if isinstance(x, nd.NDArray):
+            expected = self.state_info(x.shape[self._layout.find("N")])
             for state, info in zip(states, expected, strict=True):
                 if state.shape != info["shape"]:
                     raise ValueError(f"Invalid recurrent state shape. Expecting {info['shape']}, got {state.shape}.")
-        outputs, states = self._forward_kernel(F, inputs, states, sequence_length, **params)
+        outputs, states = self._forward_kernel(F, x, states, sequence_length, **params)
         return outputs if self.skip_states else (outputs, states)
 
     def _forward_kernel(self, F: Any, inputs: Any, states: list, sequence_length: Any, **params: Any) -> tuple:
@@ -173,7 +173,7 @@ class _RNNLayer(HybridBlock):
                          i2h_bias_initializer=self._i2h_bias_initializer,
                          h2h_bias_initializer=self._h2h_bias_initializer)
                     for side in ("l", "r")[: self._dir]]
-                stack.add(BidirectionalCell(*cells) if self._dir == 2 else cells[0])
+                stack.add(BidirectionalCell(cells[0], cells[1]) if self._dir == 2 else cells[0])
                 if self._dropout > 0 and layer != self._num_layers - 1:
                     stack.add(DropoutCell(self._dropout))
                 in_size = self._hidden_size * self._dir

@@ -35,22 +35,24 @@ def as_sequence(length: int | None, inputs: Any, layout: str, merge: bool | None
     """
     axis = layout.find("T")
     in_axis = axis if in_layout is None else in_layout.find("T")
+    batch_size = 0
     if isinstance(inputs, tensor_types):
         F = nd if isinstance(inputs, nd.NDArray) else sym
-        batch_size = inputs.shape[layout.find("N")] if F is nd else 0
+        if isinstance(inputs, nd.NDArray):
+            batch_size = inputs.shape[layout.find("N")]
+            assert length is None or length == inputs.shape[in_axis], \
+                f"cannot unroll {length} steps over inputs of shape {inputs.shape} in layout {layout}"
+            length = inputs.shape[in_axis]
         if merge is False:
-            if F is nd:
-                assert length is None or length == inputs.shape[in_axis], \
-                    f"cannot unroll {length} steps over inputs of shape {inputs.shape} in layout {layout}"
-                length = inputs.shape[in_axis]
+            assert length is not None, "the number of steps in a symbol must be given"
             return split_steps(F, inputs, length, in_axis), axis, F, batch_size
         if axis != in_axis:
             inputs = F.swapaxes(inputs, dim1=axis, dim2=in_axis)
         return inputs, axis, F, batch_size
     assert length is None or len(inputs) == length, f"cannot unroll {length} steps over {len(inputs)} inputs"
     F = nd if isinstance(inputs[0], nd.NDArray) else sym
-    # a step has no time axis, so the batch axis moves down if it stood behind
-    batch_size = inputs[0].shape[layout.replace("T", "").find("N")] if F is nd else 0
+    if F is nd:  # a step has no time axis, so the batch axis moves down if it stood behind
+        batch_size = inputs[0].shape[layout.replace("T", "").find("N")]
     return (F.stack(*inputs, axis=axis) if merge else list(inputs)), axis, F, batch_size
 
 
@@ -82,5 +84,5 @@ def initial_states(cell: Any, F: Any, begin_state: Any, inputs: Any, batch_size:
         return begin_state
     if F is sym:
         return cell.begin_state(func=F.zeros, batch_size=batch_size)
-    first = inputs if isinstance(inputs, tensor_types) else inputs[0]
+    first: Any = inputs if isinstance(inputs, tensor_types) else inputs[0]
     return cell.begin_state(func=F.zeros, batch_size=batch_size, ctx=first.context, dtype=first.dtype)

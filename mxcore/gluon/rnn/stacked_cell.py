@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ... import ndarray as nd
 from ..parameter import tensor_types
 from .base_cell import HybridRecurrentCell, RecurrentCell
 from .sequences import as_sequence, initial_states, mask_steps, reverse_steps
@@ -21,10 +23,10 @@ class _CellStack(RecurrentCell):
     def state_info(self, batch_size: int = 0) -> list[dict]:
         return _state_info(self, batch_size)
 
-    def begin_state(self, **kwargs: Any) -> list:
-        """The states of all cells; arguments as for :meth:`RecurrentCell.begin_state`, by keyword."""
+    def begin_state(self, batch_size: int = 0, func: Callable = nd.zeros, **kwargs: Any) -> list:
+        """The states of all cells; arguments as for :meth:`RecurrentCell.begin_state`."""
         self._refuse_if_modified()
-        return _begin_state(self, **kwargs)
+        return _begin_state(self, batch_size, func, **kwargs)
 
     def unroll(self, length: int, inputs: Any, begin_state: Any = None, layout: str = "NTC",
                merge_outputs: bool | None = None, valid_length: Any = None) -> tuple[Any, list]:
@@ -32,7 +34,7 @@ class _CellStack(RecurrentCell):
         self.reset()
         inputs, _, F, batch_size = as_sequence(length, inputs, layout, None)
         states = iter(initial_states(self, F, begin_state, inputs, batch_size))
-        cells = list(self._children.values())
+        cells = _cells_of(self)
         new_states: list = []
         for cell in cells:
             own = [next(states) for _ in cell.state_info()]
@@ -44,7 +46,7 @@ class _CellStack(RecurrentCell):
     def _step(self, inputs: Any, states: list) -> tuple[Any, list]:
         remaining = iter(states)
         new_states: list = []
-        for cell in self._children.values():
+        for cell in _cells_of(self):
             inputs, after = cell(inputs, [next(remaining) for _ in cell.state_info()])
             new_states += after
         return inputs, new_states
@@ -53,7 +55,7 @@ class _CellStack(RecurrentCell):
         return len(self._children)
 
     def __getitem__(self, i: int) -> RecurrentCell:
-        return list(self._children.values())[i]
+        return _cells_of(self)[i]
 
     def __repr__(self) -> str:
         cells = "\n".join(f"({i}): " + repr(cell).replace("\n", "\n  ") for i, cell in self._children.items())
@@ -128,10 +130,10 @@ class BidirectionalCell(HybridRecurrentCell):
     def state_info(self, batch_size: int = 0) -> list[dict]:
         return _state_info(self, batch_size)
 
-    def begin_state(self, **kwargs: Any) -> list:
-        """The states of both cells; arguments as for :meth:`RecurrentCell.begin_state`, by keyword."""
+    def begin_state(self, batch_size: int = 0, func: Callable = nd.zeros, **kwargs: Any) -> list:
+        """The states of both cells; arguments as for :meth:`RecurrentCell.begin_state`."""
         self._refuse_if_modified()
-        return _begin_state(self, **kwargs)
+        return _begin_state(self, batch_size, func, **kwargs)
 
     def unroll(self, length: int, inputs: Any, begin_state: Any = None, layout: str = "NTC",
                merge_outputs: bool | None = None, valid_length: Any = None) -> tuple[Any, list]:
@@ -140,7 +142,7 @@ class BidirectionalCell(HybridRecurrentCell):
         steps, axis, F, batch_size = as_sequence(length, inputs, layout, False)
         turned = reverse_steps(F, steps, valid_length)
         states = initial_states(self, F, begin_state, steps, batch_size)
-        l_cell, r_cell = self._children.values()
+        l_cell, r_cell = _cells_of(self)
         count = len(l_cell.state_info(batch_size))
         left, l_states = l_cell.unroll(length, steps, begin_state=states[:count], layout=layout,
                                        merge_outputs=merge_outputs, valid_length=valid_length)
@@ -163,9 +165,14 @@ class BidirectionalCell(HybridRecurrentCell):
         return f"{type(self).__name__}(forward={self._children['l_cell']!r}, backward={self._children['r_cell']!r})"
 
 
+def _cells_of(cell: RecurrentCell) -> list[Any]:
+    return list(cell._children.values())
+
+
 def _state_info(cell: RecurrentCell, batch_size: int) -> list[dict]:
-    return [info for child in cell._children.values() for info in child.state_info(batch_size)]
+    return [info for child in _cells_of(cell) for info in child.state_info(batch_size)]
 
 
-def _begin_state(cell: RecurrentCell, **kwargs: Any) -> list:
-    return [state for child in cell._children.values() for state in child.begin_state(**kwargs)]
+def _begin_state(cell: RecurrentCell, batch_size: int, func: Callable, **kwargs: Any) -> list:
+    return [state for child in _cells_of(cell)
+            for state in child.begin_state(batch_size=batch_size, func=func, **kwargs)]

@@ -68,7 +68,7 @@ h2h_bias_initializer : str or Initializer
         return output, [output, memory]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._sizes()} -> {self.h2r_weight.shape[0]})"
+        return f"{type(self).__name__}({self._sizes()} -> {self._projection_size})"
 
 
 class VariationalDropoutCell(RememberingCell):

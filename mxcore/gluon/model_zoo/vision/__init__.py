@@ -5,6 +5,7 @@ function takes ``classes``, ``prefix`` and ``params``, and ``pretrained``, ``ctx
 from a local file (see :mod:`mxcore.gluon.model_zoo.model_store`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from ...block import HybridBlock
@@ -58,7 +59,7 @@ __all__ = [
     "vgg19_bn",
 ]
 
-_MODELS = {
+_MODELS: dict[str, Callable[..., HybridBlock]] = {
     "alexnet": alexnet, "densenet121": densenet121, "densenet161": densenet161, "densenet169": densenet169,
     "densenet201": densenet201, "inceptionv3": inception_v3, "mobilenet1.0": mobilenet1_0,
     "mobilenet0.75": mobilenet0_75, "mobilenet0.5": mobilenet0_5, "mobilenet0.25": mobilenet0_25,

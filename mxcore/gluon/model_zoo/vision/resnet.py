@@ -3,6 +3,7 @@ before each convolution (He et al., 2016, https://arxiv.org/abs/1603.05027)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ....context import Context, cpu
@@ -167,11 +168,14 @@ class BottleneckV2(HybridBlock):
 class _ResNet(HybridBlock):
     """``features`` and ``output``; the stages are made alike in both versions."""
 
+    features: nn.HybridSequential
+    output: nn.Dense
+
     def _check(self, layers: list[int], channels: list[int]) -> None:
         assert len(layers) == len(channels) - 1, \
             f"channels must have one more entry than layers: {len(channels)} and {len(layers)}"
 
-    def _add_stages(self, block: type[HybridBlock], layers: list[int], channels: list[int]) -> None:
+    def _add_stages(self, block: Callable[..., HybridBlock], layers: list[int], channels: list[int]) -> None:
         for i, depth in enumerate(layers):
             stage = nn.HybridSequential(prefix=f"stage{i + 1}_")
             with stage.name_scope():
