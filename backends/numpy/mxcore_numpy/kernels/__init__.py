@@ -9,4 +9,7 @@ TABLE: dict[str, Any] = {
     "_conv": f"{_HERE}.conv:conv",
     "_conv_data": f"{_HERE}.conv:conv_data",
     "_conv_weight": f"{_HERE}.conv:conv_weight",
+    "Pooling": f"{_HERE}.pooling:pooling",
+    "_pool_spread": f"{_HERE}.pooling:spread",
+    "_pool_scatter": f"{_HERE}.pooling:scatter",
 }
