@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import MXNetError, ShapeError
 from ..ops.core import Slot
+from ..ops.indexing import check_range
 from ..registry.op import OPS
 from ..registry.schema import Attrs
 from ..runtime.invoke import STATE, record_call, wrap
@@ -29,8 +30,8 @@ def getitem(x: NDArray, key: Any) -> NDArray:
     if arrays and len(plain) == 1 and isinstance(plain[0], Slot):
         index = arrays[0]
         if index._data.dtype.kind != "b" and not isinstance(key, tuple):
-            take = OPS["take"]  # one array of indices: rows, clipped to the range
-            return take(x, index, axis=0, mode="clip")
+            check_range(x._dev.xp, index._data, -x.shape[0], x.shape[0], "axis 0")
+            return OPS["take"](x, index, axis=0, mode="wrap")  # rows, counted from the end where negative
     attrs = _attrs(plain)
     dev = x._dev
     try:

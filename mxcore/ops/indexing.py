@@ -16,7 +16,8 @@ def _whole(xp, index):
     return index if index.dtype.kind in "iu" else xp.astype(index, _I8)
 
 
-def _check(xp, index, low, n, what):
+def check_range(xp, index, low, n, what):
+    """Raise BoundsError unless all of ``index`` is in ``[low, n)``. (Waits for the device.)"""
     if not index.size:
         return
     outside = xp.logical_or(index < low, index >= n)
@@ -67,7 +68,7 @@ def take(xp, a, indices, *, axis: int = 0, mode: TakeMode = "clip"):
     """
     axis, index = rules.normalize_axis(axis, a.ndim), _whole(xp, indices)
     if mode == "raise":
-        _check(xp, index, 0, a.shape[axis], f"axis {axis}")
+        check_range(xp, index, 0, a.shape[axis], f"axis {axis}")
         mode = "clip"
     return xp.take(a, index, axis=axis, mode=mode)
 
@@ -239,7 +240,11 @@ def one_hot(xp, indices, *, depth: int, on_value: float = 1.0, off_value: float 
         raise ValueError("depth is negative")
     index = xp.expand_dims(_whole(xp, indices), -1)
     on, off = xp.scalar(on_value, dtype), xp.scalar(off_value, dtype)
-    return xp.where(xp.equal(index, xp.arange(depth, dtype=index.dtype)), on, off)
+    out = xp.full((*indices.shape, depth), off, dtype=dtype)
+    if depth:  # an index outside writes off_value to the nearest place
+        inside = xp.logical_and(index >= 0, index < depth)
+        xp.put_along_axis(out, _fold(xp, index, depth, "clip"), xp.where(inside, on, off), axis=-1)
+    return out
 
 
 one_hot.gradient(constant)
@@ -265,7 +270,7 @@ def _key(xp, indices, shape):
     index = _whole(xp, indices)
     rows = [index[i] for i in range(index.shape[0])]
     for axis, row in enumerate(rows):
-        _check(xp, row, -shape[axis], shape[axis], f"axis {axis}")
+        check_range(xp, row, -shape[axis], shape[axis], f"axis {axis}")
     return tuple(rows)
 
 
@@ -469,7 +474,7 @@ def index_copy(xp, old_tensor, index_vector, new_tensor):
     if new_tensor.shape != (*index_vector.shape, *old_tensor.shape[1:]):
         raise ValueError("new_tensor has another shape than the rows")
     index = _whole(xp, index_vector)
-    _check(xp, index, 0, old_tensor.shape[0], "axis 0")
+    check_range(xp, index, 0, old_tensor.shape[0], "axis 0")
     out = xp.copy(old_tensor)
     xp.setitem(out, (index,), new_tensor)
     return out

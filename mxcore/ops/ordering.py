@@ -8,7 +8,7 @@ from ..errors import ArgumentError, ShapeError
 from ..registry import DType, Floats, register, rules
 from .core import adjoint, constant
 
-_I8 = np.dtype("int64")
+_F8, _I8 = np.dtype("float64"), np.dtype("int64")
 
 
 def _line(xp, data, axis):
@@ -16,6 +16,13 @@ def _line(xp, data, axis):
     if axis is None:
         return xp.reshape(data, (-1,)), 0
     return data, rules.normalize_axis(axis, data.ndim)
+
+
+def _top(xp, data, count, axis, ascend):
+    """Indices of the ``count`` first elements in order."""
+    if count < data.shape[axis]:
+        return xp.argtop(data, count, axis=axis, largest=not ascend)
+    return _order(xp, data, axis, ascend)
 
 
 def _order(xp, data, axis, ascend):
@@ -144,7 +151,7 @@ def topk(xp, data, *, axis: int | None = -1, k: int = 1,
     """
     line, axis = _line(xp, data, axis)
     count = _count(line.shape, axis, k)
-    index = _order(xp, line, axis, is_ascend)[(slice(None),) * axis + (slice(0, count),)]
+    index = _top(xp, line, count, axis, is_ascend)
     if ret_typ == "indices":
         return xp.astype(index, dtype)
     if ret_typ == "mask":
@@ -190,14 +197,23 @@ def histogram(xp, data, bins=None, *, bin_cnt: int | None = None, range: Floats 
     The edges are ``bins``, or ``bin_cnt`` equal bins over ``range``. A bin holds its lower edge but not its upper one;
     the last holds both. What lies outside is not counted.
     """
-    if bin_cnt is not None:
-        if range is None or len(range) != 2 or bin_cnt < 1:
-            raise ArgumentError(f"bin_cnt={bin_cnt} bins need a range (low, high), got {range}")
-        bins = xp.astype(xp.linspace(range[0], range[1], bin_cnt + 1), data.dtype)
     values = xp.reshape(data, (-1,))
-    count = bins.shape[0] - 1
-    place = xp.searchsorted(bins, values, side="right") - 1
-    place = xp.where(xp.equal(values, bins[count]), count - 1, place)
-    inside = xp.logical_and(place >= 0, place < count)
+    if bin_cnt is None:
+        count = bins.shape[0] - 1
+        place = xp.searchsorted(bins, values, side="right") - 1
+        place = xp.where(xp.equal(values, bins[count]), count - 1, place)
+        inside = xp.logical_and(place >= 0, place < count)
+    else:
+        if range is None or len(range) != 2 or bin_cnt < 1 or not range[0] < range[1]:
+            raise ArgumentError(f"bin_cnt={bin_cnt} bins need a range (low, high), got {range}")
+        count, (low, high) = bin_cnt, range
+        bins = xp.astype(xp.linspace(low, high, count + 1), data.dtype)
+        inside = xp.logical_and(values >= bins[0], values <= bins[count])
+        guess = (xp.astype(xp.where(inside, values, bins[0]), _F8) - low) * (count / (high - low))
+        place = xp.minimum(xp.astype(guess, _I8), count - 1)
+        # a rounded guess may be one bin off: the edges decide
+        place = place - xp.astype(values < xp.take(bins, place, axis=0), _I8)
+        above = xp.logical_and(values >= xp.take(bins, place + 1, axis=0), place < count - 1)
+        place = place + xp.astype(above, _I8)
     counts = xp.bincount(xp.where(inside, place, count), minlength=count + 1)
     return xp.astype(counts[:count], _I8), xp.copy(bins)

@@ -18,16 +18,23 @@ _F4, _F8, _I4, _I8 = map(np.dtype, ("float32", "float64", "int32", "int64"))
 
 
 # ---------------------------------------------------------------- distributions
+def _moved(r, scale, offset):
+    """``r * scale + offset``, without a pass over the array where a number says that nothing changes."""
+    if type(scale) is not float or scale != 1:
+        r = r * scale
+    return r if type(offset) is float and offset == 0 else r + offset
+
+
 def _uniform(rng, size, real, low, high):
-    return rng.random(size, dtype=real) * (high - low) + low
+    return _moved(rng.random(size, dtype=real), high - low, low)
 
 
 def _normal(rng, size, real, loc, scale):
-    return rng.standard_normal(size, dtype=real) * scale + loc
+    return _moved(rng.standard_normal(size, dtype=real), scale, loc)
 
 
 def _gamma(rng, size, real, alpha, beta):
-    return rng.standard_gamma(alpha, size, dtype=real) * beta
+    return _moved(rng.standard_gamma(alpha, size, dtype=real), beta, 0.0)
 
 
 def _exponential(rng, size, real, lam):
@@ -217,15 +224,14 @@ def sample_multinomial(xp, data, *, rng, shape: Shape = (), get_prob: bool = Fal
            [0, 0]], dtype=int32)
     """
     k = data.shape[-1]
-    rows = xp.reshape(xp.astype(data, _F8), (-1, k))
-    count = rows.shape[0]
-    edges = xp.cumsum(rows, axis=1)
-    # one sorted line of all distributions: row i lies in [i, i + 1]
-    start = xp.reshape(xp.arange(count, dtype=_F8), (count, 1))
-    line = xp.reshape(edges / edges[:, k - 1:] + start, (-1,))
-    drawn = rng.random((count, rules.elements(shape)), dtype=_F8) + start
+    line = xp.cumsum(xp.reshape(xp.astype(data, _F8), (-1,)), axis=0)  # all distributions, one behind the other
+    end = xp.reshape(line[k - 1::k], (-1, 1))
+    count = end.shape[0]
+    start = xp.concatenate([xp.zeros((1, 1), _F8), end[:-1]], axis=0)
+    drawn = start + rng.random((count, rules.elements(shape)), dtype=_F8) * (end - start)
     place = xp.reshape(xp.searchsorted(line, xp.reshape(drawn, (-1,)), side="right"), drawn.shape)
-    place = xp.minimum(place - xp.reshape(xp.arange(count, dtype=_I8), (count, 1)) * k, k - 1)
+    place = place - xp.reshape(xp.arange(count, dtype=_I8), (count, 1)) * k
+    place = xp.minimum(xp.maximum(place, 0), k - 1)
     out = xp.astype(xp.reshape(place, (*data.shape[:-1], *shape) or (1,)), dtype)
     return (out, xp.log(chosen.fn(xp, data, out))) if get_prob else out
 

@@ -43,7 +43,7 @@ XP: tuple[str, ...] = (
     # products
     "matmul", "tensordot", "einsum",
     # indexing and order
-    "getitem", "setitem", "take", "take_along_axis", "put_along_axis", "add_at", "nonzero", "sort", "argsort", "unique",
+    "getitem", "setitem", "take", "take_along_axis", "put_along_axis", "add_at", "nonzero", "sort", "argsort", "argtop", "unique",
     "tril", "triu", "searchsorted", "bincount",
 )
 

@@ -147,6 +147,30 @@ def _argsort(a: Any, axis: int) -> Any:
     return np.argsort(a, axis=axis, kind="stable")
 
 
+def _argtop(a: Any, k: int, axis: int, largest: bool) -> Any:
+    """Indices of the ``k`` largest (smallest) elements, in order; equal elements in the order of their places."""
+    n = a.shape[axis]
+    lines = np.moveaxis(a, axis, -1)
+    index = _few(lines, k, largest) if 4 * k <= n and n >= 64 else None
+    if index is None:
+        sign = slice(None, None, -1 if largest else 1)  # backwards, so that equal elements keep their order
+        order = np.argsort(lines[..., sign], axis=-1, kind="stable")
+        index = n - 1 - order[..., : -k - 1 : -1] if largest else order[..., :k]
+    return np.moveaxis(index, -1, axis)
+
+
+def _few(lines: Any, k: int, largest: bool) -> Any:
+    """By partition, or None where elements tie for the last place (or are nan)."""
+    n = lines.shape[-1]
+    found = np.argpartition(lines, n - k if largest else k - 1, axis=-1)
+    found = np.sort(found[..., n - k :] if largest else found[..., :k], axis=-1)
+    values = np.take_along_axis(lines, found, axis=-1)
+    last = (values.min if largest else values.max)(axis=-1, keepdims=True)
+    if np.count_nonzero(lines >= last if largest else lines <= last) != found.size:
+        return None
+    return np.take_along_axis(found, _argtop(values, k, values.ndim - 1, largest), axis=-1)
+
+
 def _add_at(a: Any, key: Any, value: Any) -> None:
     """``a[key] += value`` where repeated places add up."""
     np.add.at(a, key, value)
@@ -170,5 +194,5 @@ XP = SimpleNamespace(
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
     copyto=_copyto, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
-    add_at=_add_at, take=_take, argsort=_argsort, scalar=_scalar, item=_item,
+    add_at=_add_at, take=_take, argsort=_argsort, argtop=_argtop, scalar=_scalar, item=_item,
 )

@@ -2,9 +2,13 @@
 
 from typing import Any
 
+from mxcore.registry.kernels import KernelEntry
+
 _HERE = "mxcore_numpy.kernels"
 
 TABLE: dict[str, Any] = {
+    "SequenceMask": KernelEntry(f"{_HERE}.indexing:sequence_mask", accepts=f"{_HERE}.indexing:has_lengths"),
+    "_backward_take": KernelEntry(f"{_HERE}.indexing:take_back", accepts=f"{_HERE}.indexing:worth_a_product"),
     "Convolution": f"{_HERE}.conv:convolution",
     "_conv": f"{_HERE}.conv:conv",
     "_conv_data": f"{_HERE}.conv:conv_data",
