@@ -59,16 +59,10 @@ class _Lease:
     (Arrays on ``SharedMemory.buf`` itself would make closing it fail, also at its garbage collection.)
     """
 
-    def __init__(self, block: shared_memory.SharedMemory, end: Callable[["_Lease"], Any] | None = None) -> None:
+    def __init__(self, block: shared_memory.SharedMemory) -> None:
         self.block = block
-        self.end = end
-        self.inherited = False  # by a forked child
         assert block.buf is not None
         self.__array_interface__ = np.frombuffer(block.buf, np.uint8).__array_interface__
-
-    def __del__(self) -> None:
-        if self.end is not None:
-            self.end(self)
 
 
 # ---------------------------------------------------------------- the worker's side
@@ -171,13 +165,12 @@ class sigterm_blocked:
 
 
 # ---------------------------------------------------------------- the parent's side
-_LEASES: weakref.WeakSet[_Lease] = weakref.WeakSet()
+_STORES: weakref.WeakSet["BlockStore"] = weakref.WeakSet()
 
 
 def _before_fork() -> None:
-    """A forked child sees the memory of the arrays that it inherits: their blocks must not be used again."""
-    for lease in _LEASES:
-        lease.inherited = True
+    for store in list(_STORES):
+        store.keep_for_child()
 
 
 os.register_at_fork(before=_before_fork)
@@ -201,30 +194,32 @@ class BlockStore:
     def __init__(self) -> None:
         self._blocks: dict[str, shared_memory.SharedMemory] = {}
         self._free: list[str] = []
-        self._leased = 0
-        self._closed = False
+        self._leases: dict[str, weakref.ref[_Lease]] = {}
+        self._inherited: set[str] = set()
+        _STORES.add(self)
 
     def spare(self) -> str:
         """The name of a free block, or "". It has to be given back: to ``unpack`` in a parcel, or to ``put_back``."""
+        if not self._free:
+            self._reclaim()
         return self._free.pop() if self._free else ""
 
     def put_back(self, name: str) -> None:
         """A block is free (again)."""
-        if name:
-            self._free.append(name)
+        self._free.append(name)
 
     def unpack(self, parcel: Parcel) -> Any:
-        """Put a batch together. Its arrays lie in the block, which becomes free when the last of them goes."""
+        """Put a batch together. Its arrays lie in the block, which becomes free when the last of them is gone."""
         if not parcel.block:
             return pickle.loads(parcel.payload)
-        block = self.adopt(parcel.block)
-        if self._leased < _LEASE_LIMIT:
-            self._leased += 1
-            lease = _Lease(block, self._end)
-            _LEASES.add(lease)
+        lease = _Lease(self.adopt(parcel.block))
+        if len(self._leases) >= _LEASE_LIMIT:
+            self._reclaim()
+        if len(self._leases) < _LEASE_LIMIT:
+            self._leases[parcel.block] = weakref.ref(lease)
             data = np.asarray(lease)
         else:
-            data = np.array(np.asarray(_Lease(block)))
+            data = np.array(lease)
             self.put_back(parcel.block)
         return _Unpickler(parcel.payload, data).load()
 
@@ -244,18 +239,26 @@ class BlockStore:
 
     def close(self) -> None:
         """Remove all blocks. Arrays that somebody has stay valid."""
-        self._closed = True
-        self._free.clear()
         for name in list(self._blocks):
             self.remove(name)
+        self._free.clear()
+        self._leases.clear()
 
-    def _end(self, lease: _Lease) -> None:
-        """The last array on a block is gone."""
-        self._leased -= 1
-        if self._closed:
-            return
-        name = lease.block.name.lstrip("/")
-        if lease.inherited:
-            self.remove(name)
-        else:
-            self.put_back(name)
+    def keep_for_child(self) -> None:
+        """A forked child sees the memory of the arrays that it inherits: these blocks must not be used again."""
+        self._reclaim()
+        self._inherited.update(self._leases)
+
+    def _reclaim(self) -> None:
+        """Find the blocks whose last array is gone.
+
+        They are looked for rather than announced by a finalizer, which would run in any thread, at any point, and
+        swallow a Ctrl-C that arrives in it.
+        """
+        for name in [n for n, lease in self._leases.items() if lease() is None]:
+            del self._leases[name]
+            if name in self._inherited:
+                self._inherited.discard(name)
+                self.remove(name)
+            else:
+                self.put_back(name)

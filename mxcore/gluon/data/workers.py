@@ -138,6 +138,9 @@ def _listen(conn: connection.Connection, parent: int | None, tasks: queue.Simple
                 message = conn.recv()
         except (EOFError, OSError):
             message = None
+        except Exception:  # a message that cannot be unpickled here: the parent is told by this worker's end
+            traceback.print_exc()
+            os._exit(1)
         if isinstance(message, int):
             dropped.add(message)
             continue
@@ -254,7 +257,7 @@ class ProcessPool:
         self._orders[task.ticket] = worker, task
         worker.tickets.add(task.ticket)
         try:
-            worker.conn.send(task)
+            self._send(worker, task)
         except OSError:
             self._report_death(worker)
         return task.ticket
@@ -293,7 +296,7 @@ class ProcessPool:
             elif ticket in self._orders:
                 self._unwanted.add(ticket)
                 with contextlib.suppress(OSError):  # a worker that died; the next result() will say so
-                    self._orders[ticket][0].conn.send(ticket)
+                    self._send(self._orders[ticket][0], ticket)
 
     def close(self) -> None:
         """End the workers and remove what they left. May be called again, and does nothing in a forked child."""
@@ -321,6 +324,15 @@ class ProcessPool:
         self._orders.clear()
         self._outcomes.clear()
 
+    def _send(self, worker: _Worker, message: Any) -> None:
+        try:
+            worker.conn.send(message)
+        except OSError:
+            raise
+        except BaseException:  # a Ctrl-C in the middle of the message, or indices that cannot be pickled
+            self.close()
+            raise
+
     def _receive(self, seconds: float, timeout: float) -> None:
         """Take what workers have sent; wait for the first of it."""
         handles = {h: w for w in self._workers for h in (w.conn, w.process.sentinel)}
@@ -343,7 +355,7 @@ class ProcessPool:
             self._blocks.remove(task.spare)
             for other in self._workers:
                 with contextlib.suppress(OSError):
-                    other.conn.send(task.spare)
+                    self._send(other, task.spare)
         elif task.spare and not used:
             self._blocks.put_back(task.spare)
         if ticket in self._unwanted:
