@@ -27,4 +27,6 @@ TABLE: dict[str, Any] = {
     "log_softmax": f"{_HERE}.softmax:log_softmax",
     "_backward_softmax": f"{_HERE}.softmax:backward_softmax",
     "_backward_log_softmax": f"{_HERE}.softmax:backward_log_softmax",
+    "RNN": f"{_HERE}.rnn:rnn",
+    "_backward_RNN": f"{_HERE}.rnn:backward_rnn",
 }
