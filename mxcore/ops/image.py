@@ -429,12 +429,13 @@ def _hue(xp, x, factor):
 
 
 def _recoloured(xp, data, change, factor):
-    """One change of colour of one picture, computed in float32."""
+    """One change of colour of one picture, computed in float32 or float64."""
     if _picture(data.shape, batched=False)[2] not in (1, 3):
         raise ShapeError(f"The last dimension of input image must be the channel dimension with either 1 or 3 "
                          f"elements, but got input with shape {data.shape}")
-    x = data if data.dtype == _F4 else xp.astype(data, _F4)
-    return _clipped(xp, change(xp, x, factor), data.dtype)
+    x = data if data.dtype.char in "fd" else xp.astype(data, _F4)
+    new = change(xp, x, factor)
+    return xp.copy(data) if new is x else _clipped(xp, new, data.dtype)
 
 
 @register("_image_random_brightness", aliases=("_npx__image_random_brightness",), infer=_single, nograd=True)
@@ -487,9 +488,9 @@ def random_color_jitter(xp, data, *, brightness: float, contrast: float, saturat
     """
     _picture(data.shape, batched=False)
     changes = [(_brightness, brightness), (_contrast, contrast), (_saturation, saturation), (_hue, hue)]
-    order = xp.argsort(rng.uniform(size=(4,)), axis=0)
-    for i in range(4):
-        change, strength = changes[int(order[i])]
+    draws = [rng.uniform() for _ in changes]
+    for i in sorted(range(4), key=draws.__getitem__):
+        change, strength = changes[i]
         if strength > 0:
             data = _recoloured(xp, data, change, _factor(xp, rng, max(0.0, 1.0 - strength), 1.0 + strength))
     return xp.copy(data)
@@ -502,9 +503,9 @@ def _lighted(xp, data, alpha):
         return xp.copy(data)
     if channels != 3:
         raise ShapeError(f"the picture must have 1 or 3 channels, but its shape is {data.shape}")
+    x = data if data.dtype.char in "fd" else xp.astype(data, _F4)
     shift = xp.sum(xp.asarray(_PCA) * alpha, axis=1)
-    x = data if data.dtype == _F4 else xp.astype(data, _F4)
-    return _clipped(xp, x + shift, data.dtype)
+    return _clipped(xp, x + xp.astype(shift, x.dtype), data.dtype)
 
 
 @register("_image_adjust_lighting", aliases=("_npx__image_adjust_lighting",), infer=_single)
