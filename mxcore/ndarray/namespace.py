@@ -104,6 +104,8 @@ def fill(root: ModuleType, make: Callable[[Op, str, str], Callable], spaces: dic
         table = spaces[space]
         if short not in table:
             table[short] = make(op, short, root.__name__ + (f".{space}" if space else ""))
+        if space == "random" and name not in spaces["_internal"]:  # these are reached by their full names too
+            spaces["_internal"][name] = make(op, name, f"{root.__name__}._internal")
 
 
 def late(root: ModuleType, name: str, make: Callable) -> Callable:

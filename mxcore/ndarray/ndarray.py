@@ -380,6 +380,10 @@ class NDArray(ArrayMethods):
         step = step or [None] * len(begin)
         self[tuple(slice(b, e, s) for b, e, s in zip(begin, end, step, strict=True))] = value
 
+    def slice_assign_scalar(self, value: float, begin: Any, end: Any, step: Any = None) -> None:
+        """``self[begin:end:step] = value`` for a number, axis by axis."""
+        self.slice_assign(value, begin, end, step)
+
     def reshape(self, *shape: Any, **kwargs: Any) -> NDArray:
         """The same memory in another shape.
 
