@@ -30,8 +30,8 @@ def _softmax_output_shapes(attrs, ins):
     if label is None:
         return [data, _label_shape(attrs, data)], [data]
     if attrs.multi_output and label not in (data, _label_shape(attrs, data)):
-        if len(label) < 2 or label[0] not in (data[0], -1) or (rules.known(label) and rules.known(data)
-                                                              and prod(label) != data[0] * prod(data[2:])):
+        if len(label) < 2 or (label[0] != data[0] and -1 not in (label[0], data[0])) or (
+                rules.known(label) and rules.known(data) and prod(label) != data[0] * prod(data[2:])):
             raise ShapeError(f"label {label} must have the batch and space of data {data}: {_label_shape(attrs, data)}")
     elif not attrs.multi_output and label != data:
         rules.merge(label, _label_shape(attrs, data), "label (of classes) and data without its last axis")
@@ -98,7 +98,26 @@ def softmax_output(xp, data, label, *, grad_scale: float = 1.0, ignore_label: fl
 
 @softmax_output.gradient
 def _(n, g):
-    return softmax_output_backward(n.out(), n.inputs[1], **n.attrs), None
+    a, (data, label) = n.attrs, n.inputs
+    p = known_softmax(n.out(), data, multi_output=a.multi_output, preserve_shape=a.preserve_shape)
+    return softmax_output_backward(p, label, **a), None
+
+
+@register("_known_softmax", infer=rules.same, shape_only=("data",))
+def known_softmax(xp, out, data, *, multi_output: bool, preserve_shape: bool):
+    """The softmax of ``data``, which is known to be ``out``. (The output layer itself has the gradient of a loss.)"""
+    return out
+
+
+@known_softmax.gradient
+def _(n, g):
+    out = n.out()
+    if n.attrs.multi_output:
+        return None, OPS["_backward_softmax"](g, out, axis=1)
+    if n.attrs.preserve_shape:
+        return None, OPS["_backward_softmax"](g, out)
+    flatten = OPS["Flatten"]
+    return None, OPS["_reshape_to_like"](OPS["_backward_softmax"](flatten(g), flatten(out)), out)
 
 
 _SOFTMAX = {"infer": lambda a, s: (s, [s[0]]), "uniform": False, "types": rules.first_type}
@@ -218,9 +237,9 @@ def _regression(name, link, back, doc):
 
     @output.gradient
     def _(n, g):
-        label = n.inputs[1]
-        d = back(n.out(), OPS["_reshape_to_like"](label, n.out()))
-        return per_output(d, grad_scale=n.attrs.grad_scale), None
+        data, label = n.inputs
+        out = OPS[link](data) if link else data  # not n.out(), which has the gradient of a loss
+        return per_output(back(out, OPS["_reshape_to_like"](label, out)), grad_scale=n.attrs.grad_scale), None
 
     return output
 
@@ -228,7 +247,7 @@ def _regression(name, link, back, doc):
 @register("_per_output", infer=rules.same)
 def per_output(xp, data, *, grad_scale: float):
     """``data`` times ``grad_scale``, divided by the number of elements of a sample."""
-    return data * (grad_scale / max(prod(data.shape[1:]), 1))
+    return xp.astype(data * (grad_scale / max(prod(data.shape[1:]), 1)), data.dtype)
 
 
 @per_output.gradient

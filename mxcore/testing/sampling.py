@@ -84,8 +84,8 @@ class Sample:
     half : float
         The same of float16 and bfloat16.
     tags : frozenset of str
-        ``layer``: all shapes follow from that of the first input; ``dynamic``: the shape depends on values; ``alias``: a
-        helper between operators that may hand its input through.
+        ``layer``: all shapes follow from that of the first input; ``guess``: what follows from it is only the usual one;
+        ``dynamic``: the shape depends on values; ``alias``: a helper between operators that may hand its input through.
     """
 
     op: str

@@ -39,12 +39,14 @@ def norm(x, ord=2, axis=None, keepdims=False, out_dtype=None):
     return np.reshape(total, total.shape or (1,))
 
 
-for at in ({}, {"ord": 1}, {"axis": (1,)}, {"axis": (0, 2), "keepdims": True}, {"ord": 1, "axis": (-1,)}, {"out_dtype": "float64"}):
+for at in ({}, {"ord": 1}, {"axis": (1,)}, {"axis": (0, 2), "keepdims": True}, {"ord": 1, "axis": (-1,)},
+           {"out_dtype": "float64"}):
     sample("norm", A(2, 3, 4), ref=norm, **at)
 sample("norm", C([[3e200, 4e200]]), ref=lambda x: np.array([5e200]), single=0, half=0)
 
 sample("_spread", A(3), A(2, 3, 4), axis=(1,), exclude=True, ref=lambda g, x, **_: np.broadcast_to(g[:, None], x.shape))
-sample("_spread", A(2, 1, 4), A(2, 3, 4), axis=(1,), keepdims=True, mean=True, ref=lambda g, x, **_: np.broadcast_to(g / 3, x.shape))
+sample("_spread", A(2, 1, 4), A(2, 3, 4), axis=(1,), keepdims=True, mean=True,
+       ref=lambda g, x, **_: np.broadcast_to(g / 3, x.shape))
 sample("_spread", A(1), A(2, 3), ref=lambda g, x: np.broadcast_to(g, x.shape))
 
 sample("moments", A(2, 3), ref=lambda x: (x.mean().reshape(1), x.var().reshape(1)))
