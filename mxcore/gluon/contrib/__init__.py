@@ -1,5 +1,5 @@
-"""Layers that MXNet keeps outside its core."""
+"""Layers and samplers that MXNet keeps outside its core."""
 
-from . import nn, rnn
+from . import data, nn, rnn
 
-__all__ = ["nn", "rnn"]
+__all__ = ["data", "nn", "rnn"]
