@@ -73,7 +73,9 @@ def _conv_shapes(attrs, ins):
         return ins, [ins[2]]
     if data is None or weight is None:
         return ins, [None]
-    stride, dilate, pad = complete(attrs.kernel, attrs.stride, attrs.dilate, attrs.pad or ())
+    if attrs.pad is None:
+        return ins, [(data[0], weight[0], *(-1 for _ in attrs.kernel))]
+    stride, dilate, pad = complete(attrs.kernel, attrs.stride, attrs.dilate, attrs.pad)
     return ins, [(data[0], weight[0], *map(count, data[2:], attrs.kernel, stride, dilate, pad))]
 
 
@@ -294,7 +296,8 @@ def _moved(n, *arrays):
     if not _channel_last(n.attrs.layout):
         return arrays
     dims = len(n.attrs.kernel)
-    return [OPS["transpose"](a, axes=(0, dims + 1, *range(1, dims + 1))) for a in arrays]
+    order = (0, dims + 1, *range(1, dims + 1))
+    return [None if a is None else OPS["transpose"](a, axes=order) for a in arrays]  # None: the tape did not keep it
 
 
 def _back(n, *grads):

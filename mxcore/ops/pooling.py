@@ -116,6 +116,9 @@ def _pooling_shapes(attrs, ins):
     data = ins[0]
     if data is None:
         return ins, [None]
+    if attrs.global_pool and -1 in data:  # the window would be of unknown size
+        ones = tuple(1 for _ in data[2:])
+        return ins, [(data[0], *ones, data[-1]) if (attrs.layout or "").endswith("C") else (*data[:2], *ones)]
     return ins, [windows(data, *_geometry(attrs)).output(data)]
 
 
