@@ -29,7 +29,7 @@ import subprocess
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -162,12 +162,26 @@ def install(uv: str | None, extras: list[str]) -> None:
     install_step(*pip, *(word for place in places for word in ("--editable", place)))
 
 
+def covered(extras: Iterable[str]) -> set[str]:
+    """These extras of the core and those that they name in turn, as ``mxcore[image,plot]``."""
+    project = table(ROOT)
+    found, todo = set(), list(extras)
+    while todo:
+        extra = todo.pop()
+        found.add(extra)
+        for requirement in project.get("optional-dependencies", {}).get(extra, ()):
+            name, _, more = requirement.partition("[")
+            if name == project["name"]:
+                todo += more.partition("]")[0].split(",")
+    return found
+
+
 def ensure(*wanted: str) -> None:
     """Make .venv hold the workspace with at least these extras; quick where it does already."""
     stamp = read_stamp()
     current = stamp.get("fingerprint") == fingerprint() and PYTHON.exists()
     have = set(stamp.get("extras", ())) if current else set()
-    if current and set(wanted) <= have:
+    if current and set(wanted) <= covered(have):
         return
     check_disk()
     uv = shutil.which("uv")

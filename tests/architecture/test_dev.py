@@ -98,6 +98,14 @@ def test_another_task_adds_its_extras_to_the_same_environment(dev: ModuleType, b
     assert builds == [(["plot"], True), (["plot", "test"], False)]
 
 
+def test_an_extra_that_another_includes_is_there(dev: ModuleType, builds: list, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "core"\n[project.optional-dependencies]\n'
+                                             'dev = ["core[test]", "ruff>=1"]\ntest = ["core[plot,image]"]\n')
+    dev.ensure("dev")
+    dev.ensure("plot")
+    assert builds == [(["dev"], True)]
+
+
 def test_a_changed_pyproject_installs_anew(dev: ModuleType, builds: list, tmp_path: Path) -> None:
     dev.ensure("plot")
     (tmp_path / "backends" / "b" / "pyproject.toml").write_text('[project]\nname = "core-b"\nversion = "2"\n')
