@@ -1,7 +1,6 @@
 """Settings of the whole test suite: hypothesis profiles, and the names that doctests see."""
 
 import os
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
