@@ -9,6 +9,7 @@ _HERE = "mxcore_numpy.kernels"
 TABLE: dict[str, Any] = {
     "SequenceMask": KernelEntry(f"{_HERE}.indexing:sequence_mask", accepts=f"{_HERE}.indexing:has_lengths"),
     "_backward_take": KernelEntry(f"{_HERE}.indexing:take_back", accepts=f"{_HERE}.indexing:worth_a_product"),
+    "_grad0_relu": f"{_HERE}.activation:backward_relu",
     "Convolution": f"{_HERE}.conv:convolution",
     "_conv": f"{_HERE}.conv:conv",
     "_conv_data": f"{_HERE}.conv:conv_data",

@@ -15,7 +15,9 @@ from mxcore.ops.conv import convolution as generic
 from mxcore.ops.conv import counts_of, geometry, large_size
 from mxcore.ops.window import places, taps
 
-_BLOCK = 1 << 20  # bytes of unrolled windows at a time
+from .scratch import scratch
+
+_BLOCK = 1 << 19  # bytes of unrolled windows at a time
 _COLUMNS = 256  # a product with fewer columns spends its time on packing the weights
 _IMAGES, _ROW = 16, 12  # from so many images on, and up to such rows of windows, images go last
 _DEPTH = 1024  # least length of the sums in a gradient by the weight, where adding up the parts costs
@@ -73,7 +75,7 @@ class _Padded:
     def __init__(self, x: np.ndarray, pad: tuple) -> None:
         self.x, self.pad = np.ascontiguousarray(x), pad
         self.now: tuple | None = None
-        self.buffer: np.ndarray | None = None
+        self.buffer: np.ndarray | None = None  # sized by the first block, the largest
         self.inside = (slice(None), slice(None), *(slice(p, p + d) for p, d in zip(pad, x.shape[2:], strict=True)))
 
     def __getitem__(self, images: slice) -> np.ndarray:
@@ -81,8 +83,9 @@ class _Padded:
             return self.x[images]
         count = images.stop - images.start
         if self.buffer is None:
-            self.buffer = np.zeros((count, self.x.shape[1], *(d + 2 * p for d, p in
-                                                              zip(self.x.shape[2:], self.pad, strict=True))), self.x.dtype)
+            sizes = (d + 2 * p for d, p in zip(self.x.shape[2:], self.pad, strict=True))
+            self.buffer = scratch("padded", (count, self.x.shape[1], *sizes), self.x.dtype)
+            self.buffer.fill(0)
         if self.now != (images.start, images.stop):
             self.buffer[:count][self.inside] = self.x[images]
             self.now = images.start, images.stop
@@ -106,13 +109,11 @@ def correlate(x: np.ndarray, w: np.ndarray, stride: tuple, dilate: tuple, pad: t
     if _short(n, counts):
         return _images_first(correlate(_images_last(x), w[..., None], (*stride, 1), (*dilate, 1), (*pad, 0), (*counts, n),
                                        groups, bias))
-    source, buffer, row = _Padded(x, pad), None, q // max(counts[0], 1)
+    source, row = _Padded(x, pad), q // max(counts[0], 1)
     for images, rows in _blocks(n, counts, groups * k * q * x.itemsize, _COLUMNS):
         high = rows.stop - rows.start
         view = _windows(source[images], kernel, stride, dilate, counts)[(..., rows, *(slice(None),) * (len(counts) - 1))]
-        if buffer is None:
-            buffer = np.empty(view.size, x.dtype)
-        block = buffer[:view.size].reshape(view.shape)
+        block = scratch("windows", view.shape, x.dtype)
         np.copyto(block, view)
         target = out[images, :, :, rows.start * row:rows.stop * row]
         np.matmul(weights, block.reshape(len(view), groups, k, high * row), out=target)
@@ -182,23 +183,22 @@ def _scattered(g: np.ndarray, w: np.ndarray, stride: tuple, dilate: tuple, pad: 
                   zip(large, pad, stride, counts, dilate, kernel, strict=True))
     x = np.zeros((n, c, *reach), g.dtype)
     apart = all(s > d * (m - 1) for s, d, m in zip(stride, dilate, kernel, strict=True))  # windows do not overlap
-    buffer = None
+    every, high, keys = (slice(None), slice(None)), 0, []
     for images, rows in _blocks(n, counts, groups * k * q * g.itemsize, _COLUMNS):
         part = heads[images, :, :, rows.start * row:rows.stop * row]
-        size = len(part) * groups * k * part.shape[-1]
-        if buffer is None:
-            buffer = np.empty(size, g.dtype)
-        terms = buffer[:size].reshape(len(part), groups, k, part.shape[-1])
+        terms = scratch("windows", (len(part), groups, k, part.shape[-1]), g.dtype)
         np.matmul(weights, part, out=terms)
-        terms = terms.reshape(len(part), c, *kernel, rows.stop - rows.start, *counts[1:])
+        if high != rows.stop - rows.start:
+            high = rows.stop - rows.start
+            keys = [((*every, *places(tap, (high, *counts[1:]), stride, dilate)), (*every, *tap)) for tap in taps(kernel)]
+        terms = terms.reshape(len(part), c, *kernel, high, *counts[1:])
         target = x[(images, slice(None), slice(rows.start * stride[0], None))]
-        here = (rows.stop - rows.start, *counts[1:])
-        for tap in taps(kernel):
-            at = target[(slice(None), slice(None), *places(tap, here, stride, dilate))]
+        for place, tap in keys:
+            at = target[place]
             if apart:
-                at[...] = terms[(slice(None), slice(None), *tap)]
+                at[...] = terms[tap]
             else:
-                np.add(at, terms[(slice(None), slice(None), *tap)], out=at)
+                np.add(at, terms[tap], out=at)
     if reach == large:
         return x
     return np.ascontiguousarray(x[(slice(None), slice(None), *(slice(p, p + t) for p, t in
@@ -228,7 +228,7 @@ def collect(x: np.ndarray, g: np.ndarray, kernel: tuple, stride: tuple, dilate: 
         return collect(_images_last(x), _images_last(g), (*kernel, 1), (*stride, 1), (*dilate, 1), (*pad, 0),
                        groups)[..., 0]
     heads = np.ascontiguousarray(g).reshape(n, groups, f // groups, q)
-    total, source, buffer = None, _Padded(x, pad), None
+    total, source = None, _Padded(x, pad)
     merged = k > q  # one product sums over several images: windows first, images behind them
     order = (*range(1, dims + 2), 0, *range(dims + 2, 2 * dims + 2)) if merged else range(2 * dims + 2)
     for images, rows in _blocks(n, counts, groups * k * q * x.itemsize, _DEPTH if merged else _COLUMNS):
@@ -239,9 +239,7 @@ def collect(x: np.ndarray, g: np.ndarray, kernel: tuple, stride: tuple, dilate: 
         else:
             view = _windows(source[images], kernel, stride, dilate, counts)
             view = view[(..., rows, *(slice(None),) * (dims - 1))].transpose(order)
-            if buffer is None:
-                buffer = np.empty(view.size, x.dtype)
-            block = buffer[:view.size].reshape(view.shape)
+            block = scratch("windows", view.shape, x.dtype)
             np.copyto(block, view)
             block = block.reshape(groups, k, -1) if merged else block.reshape(len(head), groups, k, -1)
         if merged and len(head) > 1:
