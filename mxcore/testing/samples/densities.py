@@ -38,6 +38,13 @@ for is_log in (False, True):
     sample("_random_pdf_poisson", COUNTS, TWO, is_log=is_log, ref=POISSON)
     sample("_random_pdf_negative_binomial", COUNTS, TWO, ONE, is_log=is_log, ref=NEGATIVE)
     sample("_random_pdf_generalized_negative_binomial", COUNTS, TWO, ONE, is_log=is_log, ref=DISPERSED)
+for name, ref, x, parameters in (
+    ("normal", NORMAL, X, (X, X)), ("gamma", GAMMA, X, (X, X)), ("exponential", EXPONENTIAL, X, (X,)),
+    ("poisson", POISSON, COUNTS, (X,)), ("negative_binomial", NEGATIVE, COUNTS, (X, A(2, 3, low=0.1, high=0.9))),
+    ("generalized_negative_binomial", DISPERSED, COUNTS, (X, X)),
+):
+    sample(f"_logpdf_{name}", x, *parameters, ref=lambda *a, ref=ref: ref(*a, is_log=True))
+sample("_logpdf_uniform", X, A(2, 3), A(2, 3, low=2, high=3), ref=lambda x, low, high: -np.log(high - low))
 sample("_random_pdf_normal", A(2, 3, 2), A(2, 3), A(2, 3, low=0.5, high=2), ref=NORMAL)
 sample("_random_pdf_dirichlet", A(2, 3, 2, low=0.1, high=0.9), A(2, 2, low=1.2, high=3))
 sample("_random_pdf_dirichlet", A(3, low=0.1, high=0.9), A(3, low=1.2, high=3), is_log=True)
