@@ -203,6 +203,16 @@ def test_two_iterators_at_once():
     assert pairs == [([i, i + 1], [i, i + 1]) for i in range(0, 10, 2)]
 
 
+def test_workers_neither_record_nor_use_the_current_context():
+    class State(Numbers):
+        def __getitem__(self, i):
+            return int(mx.autograd.is_recording()), int(mx.autograd.is_training()), mx.current_context().device_id
+
+    for options in ({"num_workers": 1}, {"num_workers": 1, "thread_pool": True}):
+        with mx.autograd.record(), mx.cpu(3):
+            assert [values(b) for b in D.DataLoader(State(2), 2, **options)] == [[[0, 0], [0, 0], [0, 0]]]
+
+
 def test_pinned_memory():
     for options in ({}, {"num_workers": 1}):
         data, label = next(iter(D.DataLoader(Numbers(), 2, pin_memory=True, pin_device_id=0, **options)))
