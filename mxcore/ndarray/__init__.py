@@ -26,6 +26,7 @@ from .creation import (
     zeros,
 )
 from .files import load, load_frombuffer, save
+from .finite import all_finite, multi_all_finite
 from .ndarray import NDArray
 from .scalars import (
     add,

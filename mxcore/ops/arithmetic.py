@@ -4,7 +4,6 @@ import inspect
 
 import numpy as np
 
-from ..errors import ArgumentError
 from ..registry import Scalar, elementwise, register, rules
 from ..registry import expr as E
 
@@ -99,8 +98,10 @@ def _scalar(name, alias, doc):
         def fn(data, *, scalar: Scalar = 1.0):
             return expression(data, scalar)
 
-        fn.__doc__ = doc + "; the number takes the array's type."
-        return elementwise(name, aliases=(alias,) if alias else ())(fn)
+        fn.__doc__ = doc + "; the number takes the array's type (int64 for truth values)."
+        op = elementwise(name, aliases=(alias,) if alias else ())(fn)
+        op.types = rules.with_number
+        return op
 
     return enter
 
@@ -133,9 +134,7 @@ for _name, _alias, _doc, _expression in (
 
 
 # ---------------------------------------------------------------- are all numbers finite
-def _finite(xp, arrays, init_output):
-    if not init_output:
-        raise ArgumentError("init_output=False (combine with what the output holds) is not available; multiply results")
+def _finite(xp, arrays):
     good = xp.all(xp.isfinite(arrays[0]))
     for a in arrays[1:]:
         good = xp.logical_and(good, xp.all(xp.isfinite(a)))
@@ -146,10 +145,12 @@ def _finite(xp, arrays, init_output):
 def all_finite(xp, data, *, init_output: bool = True):
     """1 if no element is nan or infinite, else 0, as a float32 array of shape (1,).
 
+    (``init_output=False`` has a meaning with ``out=`` only: see ``mx.nd.all_finite``.)
+
     >>> nd.all_finite(nd.array([1, np.inf])).item()
     0.0
     """
-    return _finite(xp, (data,), init_output)
+    return _finite(xp, (data,))
 
 
 @register("multi_all_finite", infer=rules.scalar_output, types=rules.fixed_type("float32"), uniform=False, nograd=True,
@@ -160,4 +161,4 @@ def multi_all_finite(xp, *data, num_arrays: int = 1, init_output: bool = True):
     >>> nd.multi_all_finite(nd.ones(2), nd.array([np.nan]), num_arrays=2).item()
     0.0
     """
-    return _finite(xp, data, init_output)
+    return _finite(xp, data)

@@ -91,7 +91,7 @@ def _define(name, parameters, logarithm, meaning):
     density.__signature__ = inspect.Signature(
         [kind(n, kind.POSITIONAL_OR_KEYWORD) for n in ("sample", *parameters)]
         + [kind("is_log", kind.KEYWORD_ONLY, annotation=bool, default=False)])
-    arrays = ", ".join(["nd.array([0.5, 0.75])"] * len(parameters))
+    arrays = ", ".join(["nd.array([0.25, 0.5])", "nd.array([0.5, 0.75])"][: len(parameters)])
     density.__doc__ = (
         f"Density of samples: {meaning}; ``is_log``: its logarithm.\n\n    The axes of the parameters come first in the shape "
         "of the samples; each parameter belongs to all samples behind its place.\n\n"
