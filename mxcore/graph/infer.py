@@ -50,8 +50,6 @@ def _through(op: Op, attrs: Attrs, ins: list, step: Callable, what: str) -> tupl
 
 def _shape_step(node: Node, ins: list, outs: list) -> tuple[list, list]:
     assert node.op is not None
-    if node.op.back is not None and outs[0] is not None:
-        ins = node.op.back(node.attrs, list(ins), list(outs))
     got, made = op_shapes(node.op, node.attrs, ins)
     if node.op.infer in (rules.same, rules.broadcast) and len(made) == 1 and outs[0] is not None:
         # backwards: one shape in, the same shape out
@@ -66,7 +64,7 @@ def _shape_step(node: Node, ins: list, outs: list) -> tuple[list, list]:
 def _type_step(node: Node, ins: list, outs: list) -> tuple[list, list]:
     assert node.op is not None
     got, made = op_types(node.op, node.attrs, ins)
-    if node.op.types is None and made and made[0] is None and any(o is not None for o in outs):
+    if node.op.types in (None, rules.with_number) and made and made[0] is None and any(o is not None for o in outs):
         found = next(o for o in outs if o is not None)
         got, made = [found] * len(got), [found] * len(made)
     return got, made

@@ -25,6 +25,14 @@ __all__ = ["NDArray"]
 load()
 
 
+def _refuse(other: Any) -> Any:
+    """Other operands: NumPy arrays are not converted behind the user's back, as in MXNet; the rest Python decides."""
+    if isinstance(other, np.ndarray):
+        raise TypeError("type numpy.ndarray not supported: an NDArray and a NumPy array do not mix in arithmetic; use "
+                        "mx.nd.array(...) on the one, or .asnumpy() on the other")
+    return NotImplemented
+
+
 def _operator(name: str, scalar_name: str, symbol: str) -> Callable:
     op, scalar_op = OPS[name], OPS[scalar_name]
     attrs = op.parse({})
@@ -40,7 +48,7 @@ def _operator(name: str, scalar_name: str, symbol: str) -> Callable:
                 if other and len(numbers) < 1000:  # 0.0 and -0.0 are one key
                     numbers[other] = found
             return invoke(scalar_op, (self,), found)
-        return NotImplemented
+        return _refuse(other)
 
     method.__doc__ = f"``self {symbol} other``: with an array (broadcast, same type) or a number."
     return method

@@ -128,16 +128,7 @@ def _dense_shapes(attrs, ins):
     return [data, weight, *[rules.merge(b, (h,), "bias and (num_hidden,)") for b in bias]], [out]
 
 
-def _dense_back(attrs, ins, outs):
-    """From the output to the input: the rows, or with ``flatten=False`` all axes but the last."""
-    data, out = ins[0], outs[0]
-    if data is None or out is None:
-        return ins
-    known = (out[0], *data[1:]) if attrs.flatten else (*out[:-1], data[-1])
-    return [rules.merge(data, known, "rows of data and of the output"), *ins[1:]]
-
-
-@register("FullyConnected", infer=_dense_shapes, back=_dense_back,
+@register("FullyConnected", infer=_dense_shapes,
           inputs=lambda a: ("data", "weight") if a.no_bias else ("data", "weight", "bias"))
 def fully_connected(xp, data, weight, bias=None, *, num_hidden: int, no_bias: bool = False, flatten: bool = True):
     """Linear map ``y = x W^T + b``.

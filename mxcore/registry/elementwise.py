@@ -13,7 +13,7 @@ from .schema import Scalar, Schema
 
 __all__ = ["derived", "elementwise", "kernel_of"]
 
-_F4, _F8, _I4 = np.dtype("float32"), np.dtype("float64"), np.dtype("int32")
+_F4, _F8, _I4, _I8 = (np.dtype(name) for name in ("float32", "float64", "int32", "int64"))
 
 
 def elementwise(
@@ -45,7 +45,7 @@ def elementwise(
     Notes
     -----
     An integer array goes through floating-point functions in floating point and is truncated; a number given as an
-    attribute takes the array's type first; truth values take the type of the first input; float16 and bfloat16 compute
+    attribute takes the array's type first; results of comparisons take the type of the first input; float16 and bfloat16 compute
     in float32 and round once. All of it as in MXNet.
     """
 
@@ -182,6 +182,8 @@ def kernel_of(op: Op) -> Callable:
     def convert(xp: Any, arrays: tuple, values: dict) -> Any:
         """Other types than float32 and float64."""
         dtype = arrays[0].dtype
+        if dtype.kind == "b" and op.types is rules.with_number:
+            dtype, arrays = _I8, tuple(xp.astype(a, _I8) for a in arrays)
         compute = dtype
         if dtype.kind in "iub":
             for s in scalars:  # a number takes the array's type
@@ -227,6 +229,20 @@ def kernel_of(op: Op) -> Callable:
             return function(xp, *arrays, *constants)
 
         return several
+
+    if len(attrs) == 1 and len(op.schema.inputs) == 1 and not truth:
+        only = attrs[0]
+
+        def with_number(xp: Any, data: Any, **values: Any) -> Any:
+            dtype = data.dtype
+            constants = ready.get(dtype)
+            if constants is None:
+                constants = prepared(xp, dtype)
+                if constants is None:
+                    return convert(xp, (data,), values)
+            return function(xp, data, xp.scalar(values[only], dtype), *constants)
+
+        return with_number
 
     def general(xp: Any, *arrays: Any, **values: Any) -> Any:
         dtype = arrays[0].dtype

@@ -32,7 +32,7 @@ class Op:
     or a Symbol (composition). Arrays are positional, attributes are keywords.
     """
 
-    __slots__ = ("__dict__", "aliases", "aux", "back", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
+    __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "infer_back", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd",
                  "outputs", "plain", "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped",
                  "strict", "types", "uniform", "view", "visible")
@@ -50,7 +50,6 @@ class Op:
         self.rule: Callable | None = None
         self.raw_rule = False  # the rule works on raw arrays only; other worlds go through the composite
         self.infer: Callable | None = None
-        self.back: Callable | None = None
         self.infer_back: Callable | None = None
         self.types: Callable | None = None
         self.outputs: tuple[str, ...] | Callable = ("output",)
@@ -156,7 +155,6 @@ def register(
     *,
     aliases: Sequence[str] = (),
     infer: Callable | None = None,
-    back: Callable | None = None,
     types: Callable | None = None,
     outputs: Sequence[str] | Callable = ("output",),
     visible: int | Callable | None = None,
@@ -181,7 +179,6 @@ def register(
         MXNet's registry name (JSON files hold it) and its other names.
     infer, types
         Shape and type rules (:mod:`mxcore.registry.rules`). ``types`` defaults to "all of one type".
-    back : ``f(attrs, ins, outs) -> ins``, the other way: what known output shapes say of the inputs.
     outputs : names, or ``f(attrs, n_inputs) -> names``
     visible : how many outputs callers see (number, or ``f(attrs)``); default all.
     inputs : ``f(attrs) -> names`` when attributes decide which optional inputs take part; ``f(attrs, count)`` if variadic.
@@ -204,7 +201,7 @@ def register(
     def enter(fn: Callable) -> Op:
         op = Op(name, fn, Schema(fn, 0 if composite else 1, count))
         op.aliases = tuple(aliases)
-        op.infer, op.back, op.types, op.inputs_of = infer, back, types, inputs
+        op.infer, op.types, op.inputs_of = infer, types, inputs
         op.outputs = outputs if callable(outputs) else tuple(outputs)
         op.visible, op.loss, op.view, op.nograd, op.shaped = visible, loss, view, nograd, shaped
         op.aux, op.mutates = tuple(aux), mutates if callable(mutates) else tuple(mutates)

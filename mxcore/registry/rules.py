@@ -18,7 +18,7 @@ from ..errors import DTypeError, ShapeError
 from .schema import Attrs
 
 __all__ = ["broadcast", "broadcast_shapes", "cast", "elements", "fixed_type", "first_type", "known", "merge", "normalize_axes",
-           "normalize_axis", "reduce", "same", "scalar_output", "uniform"]
+           "normalize_axis", "reduce", "same", "scalar_output", "uniform", "with_number"]
 
 ShapeT = tuple[int, ...] | None
 Shapes = list[ShapeT]
@@ -164,6 +164,11 @@ def uniform(attrs: Attrs, ins: Types, outputs: int = 1) -> tuple[Types, Types]:
 def first_type(attrs: Attrs, ins: Types, outputs: int = 1) -> tuple[Types, Types]:
     """The outputs have the type of the first input; the others are free."""
     return ins, [ins[0]] * outputs
+
+
+def with_number(attrs: Attrs, ins: Types, outputs: int = 1) -> tuple[Types, Types]:
+    """An array and a number: the array decides, only truth values become int64 (as in MXNet)."""
+    return ins, [np.dtype("int64") if ins[0] is not None and ins[0].kind == "b" else ins[0]] * outputs
 
 
 def fixed_type(dtype: str) -> Callable:
