@@ -134,8 +134,10 @@ def sweep(
             call = world.call(node, mask)
             if op.several:
                 total = op.visible_count(node.attrs, len(node.inputs))
-                grads = grads + [None] * (total - len(grads))
+                grads = grads[:total] + [None] * (total - len(grads))
                 grads = [world.zeros(node, j) if g is None else g for j, g in enumerate(grads)]
+            elif len(grads) > 1:  # hidden outputs have no head gradients
+                grads = grads[:1]
             rule = op.rule
             if rule is not None and (raw or not op.raw_rule):
                 result = rule(call, *grads)

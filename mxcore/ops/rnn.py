@@ -282,7 +282,7 @@ def dropout_mask(xp, data, lay, p, is_train, rng):
     if not (is_train and p > 0 and lay.num_layers > 1):
         return None
     shape = (lay.num_layers - 1, *data.shape[:2], lay.width * lay.directions)
-    return xp.astype(rng.random(shape, dtype="float32") < 1 - p, data.dtype) * (1 / (1 - p))
+    return xp.astype(xp.astype(rng.random(shape, dtype="float32") < 1 - p, "float32") * (1 / (1 - p)), data.dtype)
 
 
 def valid_steps(xp, data, lengths):

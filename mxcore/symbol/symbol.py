@@ -352,7 +352,8 @@ def compose(op: Op, arrays: Sequence[Symbol | None], attrs: Attrs, name: str | N
     entries: list[Any] = [None if a is None else a._single() for a in arrays]
     if not op.schema.variadic or op.inputs_of is not None:
         wanted = op.input_names(attrs, len(entries))
-        for i, n in enumerate(op.schema.inputs if not op.schema.variadic else wanted):
+        complete = sum(e is not None for e in entries) == len(wanted)  # also where attributes leave out one in the middle
+        for i, n in enumerate(() if complete else op.schema.inputs if not op.schema.variadic else wanted):
             if i >= len(entries):
                 entries.append(None)
             if entries[i] is None and n in wanted:

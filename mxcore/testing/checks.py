@@ -11,12 +11,9 @@ from .. import ndarray as nd
 from .. import symbol as sym
 from ..context import Context, cpu
 from ..ndarray.ndarray import NDArray
-from ..registry.kernels import generic_of, kernels_of, load_target
 from ..registry.op import OPS
-from ..runtime.device import device_of
 from ..runtime.invoke import invoke
 from .calling import (
-    SEED,
     bound,
     call,
     close,
@@ -32,10 +29,11 @@ from .calling import (
     written,
 )
 from .gradients import check_bound_gradient, check_gradient, check_second, check_symbolic_second, check_third
+from .kernels import check_kernels
 from .sampling import Sample
 
-__all__ = ["CHECKS", "PORTABLE", "check_agreement", "check_forward", "check_inference", "check_json", "check_kernels",
-           "check_memory", "check_partial_inference", "check_symbol", "check_types"]
+__all__ = ["CHECKS", "PORTABLE", "check_agreement", "check_forward", "check_inference", "check_json", "check_memory",
+           "check_partial_inference", "check_symbol", "check_types"]
 
 
 def _as_list(r: Any) -> list:
@@ -97,14 +95,12 @@ def check_types(s: Sample, ctx: Context) -> None:
     if all(a.dtype for a in s.inputs) or not has_outputs(s):
         return
     for dtype, tolerance in (("float32", s.single), ("float16", s.half), ("bfloat16", s.half)):
-        if not tolerance:
-            continue
         arrays = s.arrays(dtype)
         got = call(s, on_device(arrays, ctx), ctx)
-        wide = [a if spec.dtype else a.astype(np.float64) for a, spec in zip(arrays, s.inputs, strict=True)]
-        want = call(s, on_device(wide, ctx), ctx)
-        for i, (a, b) in enumerate(zip(got, want, strict=True)):
-            near(a.asnumpy().astype(np.float64), b.asnumpy().astype(np.float64), tolerance, s, f"output {i} in {dtype}")
+        if tolerance:
+            wide = [a if spec.dtype else a.astype(np.float64) for a, spec in zip(arrays, s.inputs, strict=True)]
+            for i, (a, b) in enumerate(zip(got, call(s, on_device(wide, ctx), ctx), strict=True)):
+                near(a.asnumpy().astype(np.float64), b.asnumpy().astype(np.float64), tolerance, s, f"output {i} in {dtype}")
         types = {named(i): a.dtype for i, a in enumerate(arrays)}
         inferred = symbol_of(s).infer_type(**types)[1]
         if inferred != [o.dtype for o in got]:
@@ -244,31 +240,6 @@ def check_json(s: Sample, ctx: Context) -> None:
         results.append([o.asnumpy() for o in exe.forward(is_train=s.train)])
     for i, (x, y) in enumerate(zip(*results, strict=True)):
         np.testing.assert_array_equal(x, y, err_msg=f"{s.id}: output {i} after JSON")
-
-
-def check_kernels(s: Sample, ctx: Context) -> None:
-    """Every special kernel of the device's backend gives what the generic one gives, in float64 and float32."""
-    op, dev = OPS[s.op], device_of(ctx)
-    for entry in kernels_of(dev.name, op.name):
-        special, generic = load_target(entry.target), generic_of(op)
-        if generic is None:
-            raise AssertionError(f"{op.name} has a special kernel on {dev.name} and no generic one to compare it with")
-        for dtype in ("float64", "float32"):
-            results = []
-            for kernel in (special, generic):
-                raws = [a._data for a in given(s, ctx, dtype)]
-                if kernel is special and entry.accepts is not None and not load_target(entry.accepts)(*raws, **op.parse(s.attrs)):
-                    break
-                extra = {"is_train": s.train, "rng": dev.backend.rng(SEED, dev.index)}
-                r = kernel(dev.xp, *raws, **op.parse(s.attrs), **{k: v for k, v in extra.items() if k in op.schema.wants})
-                r = r if isinstance(r, tuple) else (r,)
-                results.append([None if x is None else dev.backend.to_host(dev.backend.asarray(x)) for x in r])
-            for i, pair in enumerate(zip(*results, strict=True) if len(results) == 2 else ()):
-                got, want = pair
-                if (got is None) != (want is None) or (got is not None and got.dtype != want.dtype):
-                    raise AssertionError(f"{s.id}: result {i} of {entry.target} is {got!r:.60}, the generic one {want!r:.60}")
-                if got is not None:
-                    near(got, want, 1e-9 if dtype == "float64" else 1e-5, s, f"result {i} of {entry.target} in {dtype}")
 
 
 #: name -> check

@@ -80,7 +80,7 @@ class Sample:
     rtol, atol : float
         In float64.
     single : float
-        Relative tolerance of float32 against float64; 0: not compared.
+        Relative tolerance of float32 against float64; 0: only types are checked.
     half : float
         The same of float16 and bfloat16.
     tags : frozenset of str

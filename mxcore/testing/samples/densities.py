@@ -31,7 +31,8 @@ COUNTS = C([[0, 1, 4], [2, 3, 1]])
 
 for is_log in (False, True):
     sample("_random_pdf_uniform", A(2, 3, low=0.95, high=1.05), ONE, TWO, is_log=is_log,
-           ref=lambda x, low, high, is_log: np.broadcast_to((-np.log(high - low) if is_log else 1 / (high - low))[:, None], x.shape))
+           ref=lambda x, low, high, is_log: np.broadcast_to(
+               (-np.log(high - low) if is_log else 1 / (high - low))[:, None], x.shape))
     sample("_random_pdf_normal", X, ONE, TWO, is_log=is_log, ref=NORMAL)
     sample("_random_pdf_gamma", X, TWO, ONE, is_log=is_log, ref=GAMMA)
     sample("_random_pdf_exponential", X, TWO, is_log=is_log, ref=EXPONENTIAL)

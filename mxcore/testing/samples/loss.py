@@ -104,6 +104,7 @@ for at in ({}, {"margin": 0.3}, {"use_linear": True, "margin": 0.5}, {"regulariz
     loss_layer("SVMOutput", A(3, 4), CLASSES, ref=lambda x, label, **_: x, loss=hinges, **at)
 SIDE = C([[1.0, -1, -1], [-1, -1, 1]])
 sample("_hinge", A(2, 3), SIDE, margin=0.4, ref=lambda x, s, margin: np.where(margin > s * x, -s, 0))
+sample("_side_of", A(2, 3), A(2, 3), ref=lambda a, b: np.where(a > b, 1, -1))
 sample("_squared_hinge", A(2, 3), SIDE, margin=0.4,
        ref=lambda x, s, margin: np.where(margin > s * x, -2 * s * (margin - s * x), 0))
 

@@ -11,7 +11,7 @@ for before, codes, after in (
 ):
     sample("Reshape", A(*before), shape=codes, ref=lambda x, shape, after=after: x.reshape(after))
 sample("Reshape", A(10, 5, 4), shape=(-1, 0), reverse=True, ref=lambda x, shape, reverse: x.reshape(50, 4))
-sample("Reshape", A(2, 12), shape=(0, -4, 3, 4), reverse=True, ref=lambda x, shape, reverse: x.reshape(2, 3, 4))
+sample("Reshape", A(2, 12), shape=(0, 3, 4, -4), reverse=True, ref=lambda x, shape, reverse: x.reshape(2, 3, 4))
 sample("Reshape", A(2, 3, 4), target_shape=(0, 4), keep_highest=False, ref=lambda x, **_: x.reshape(6, 4))
 sample("Reshape", A(2, 3, 4), target_shape=(0, 0), keep_highest=True, ref=lambda x, **_: x.reshape(2, 12))
 sample("Flatten", A(2, 3, 4), ref=lambda x: x.reshape(2, 12))
