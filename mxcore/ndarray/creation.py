@@ -21,7 +21,10 @@ __all__ = ["arange", "array", "concatenate", "empty", "eye", "from_dlpack", "fro
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(d) for d in shape)
+    found = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(d) for d in shape)
+    if not found or min(found) < 0:
+        raise ShapeError(f"an array needs dimensions, each of 0 or more, not the shape {found}; one number has shape (1,)")
+    return found
 
 
 def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
@@ -93,7 +96,8 @@ def full(shape: Any, val: float, ctx: Context | None = None, dtype: Any = None, 
     >>> nd.full(2, 7).asnumpy()
     array([7., 7.], dtype=float32)
     """
-    return _create("_full", ctx, {"out": out}, shape=_shape(shape), value=val, dtype=dtype_of(dtype))
+    wanted = out.dtype if out is not None and dtype is None else dtype_of(dtype)
+    return _create("_full", ctx, {"out": out}, shape=_shape(shape), value=val, dtype=wanted)
 
 
 def arange(start: float, stop: float | None = None, step: float = 1.0, repeat: int = 1, infer_range: Any = None,

@@ -14,16 +14,7 @@ def target_shape(shape, codes, reverse=False):
     ((6, 4), (2, 2, 3))
     """
     source = list(reversed(shape)) if reverse else list(shape)
-    given = list(codes)
-    if reverse:  # -4 a b reads from the right as b a -4
-        given, i = [], len(codes) - 1
-        while i >= 0:
-            if i >= 2 and codes[i - 2] == -4:
-                given += [-4, codes[i], codes[i - 1]]
-                i -= 3
-            else:
-                given.append(codes[i])
-                i -= 1
+    given = list(reversed(codes)) if reverse else list(codes)  # so that -4 a b reads b a -4
     out, at, unknown, i = [], 0, None, 0
 
     def take():
@@ -56,9 +47,9 @@ def target_shape(shape, codes, reverse=False):
             a, b = given[i + 1], given[i + 2]
             if a == -1 and b == -1:
                 raise ShapeError(f"the two sizes after -4 cannot both be -1 in {tuple(codes)}")
-            a = d // b if a == -1 else a
-            b = d // a if b == -1 else b
-            if a * b != d:
+            a = d // b if a == -1 and b else a
+            b = d // a if b == -1 and a else b
+            if a * b != d or a < 0:
                 raise ShapeError(f"-4 cannot split {d} into {a} x {b}")
             out += [a, b]
             i += 2

@@ -144,9 +144,12 @@ def devices() -> list[Device]:
 
 
 def forget() -> None:
-    """Resolve contexts afresh (after plugins were added). Arrays keep the device that they are on."""
-    _DEVICES.clear()
+    """Resolve contexts afresh (after plugins were added). What resolves to the same backend as before stays as it is."""
     _FAILED.clear()
+    for ctx, dev in list(_DEVICES.items()):
+        kind = _SAME.get(ctx.device_type, ctx.device_type)
+        if next((info.name for info in _candidates(kind)), None) != dev.name:
+            del _DEVICES[ctx]
 
 
 def raw_device(backend: Any) -> Device:

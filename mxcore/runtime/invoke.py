@@ -225,6 +225,8 @@ def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attr
     for o, r in zip(outs, results, strict=False):
         if o.shape != r.shape:
             raise ShapeError(f"out has shape {o.shape}, but the result has shape {r.shape}")
+        if o._data.dtype != r.dtype:
+            raise DTypeError(f"out is {o._data.dtype}, but the result is {r.dtype}; use astype or another out")
         if STATE.recording and o._entry is not None:
             raise MXNetError(
                 "out is an array that is already in a recorded computation; in-place operations (out=, +=, x[:]=) on "
