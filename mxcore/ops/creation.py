@@ -1,5 +1,6 @@
 """Arrays from nothing: constants, ranges, diagonals."""
 
+from ..dtype import dtype_of
 from ..registry import DType, Shape, register, rules
 
 
@@ -12,6 +13,16 @@ def _shape_of(attrs, ins):
 def zeros(xp, *, shape: Shape, dtype: DType = "float32"):
     """Zeros of the given shape."""
     return xp.zeros(shape, dtype)
+
+
+@register("_zeros_without_dtype", infer=_shape_of, types=lambda a, t, n: (t, [_coded(a.dtype)]), nograd=True)
+def zeros_without_dtype(xp, *, shape: Shape, dtype: int = -1):
+    """Zeros of the given shape; the type is a number of MXNet's table, -1 for float32 (in files of old networks)."""
+    return xp.zeros(shape, _coded(dtype))
+
+
+def _coded(code):
+    return dtype_of(None if code < 0 else code)
 
 
 @register("_ones", infer=_shape_of, types=rules.cast, nograd=True)

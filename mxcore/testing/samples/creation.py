@@ -6,6 +6,8 @@ from ..sampling import sample
 
 sample("_zeros", shape=(2, 3), ref=lambda shape: np.zeros(shape))
 sample("_zeros", shape=(2, 3), dtype="int32", ref=lambda shape, dtype: np.zeros(shape))
+sample("_zeros_without_dtype", shape=(2, 3), ref=lambda shape: np.zeros(shape))
+sample("_zeros_without_dtype", shape=(2,), dtype=4, ref=lambda shape, dtype: np.zeros(shape))
 sample("_ones", shape=(2, 3), ref=lambda shape: np.ones(shape))
 sample("_ones", shape=(4,), dtype="float16", ref=lambda shape, dtype: np.ones(shape))
 sample("_full", shape=(2, 3), value=2.5, ref=lambda shape, value: np.full(shape, value))
