@@ -142,7 +142,7 @@ def test_pickled_arrays(protocol: int, loads: Callable) -> None:
     assert found["again"] is found["a"][0]
     for a, b in zip(arrays, found["a"], strict=True):
         assert equal(a, b) and a.context == b.context
-        b[:] = 0  # its own memory
+        b[...] = 0  # its own memory
     assert arrays[0].asnumpy().tolist() == [[1, 2]]
 
 
