@@ -255,7 +255,7 @@ def softmax_backward(dy, out, *, axis: int = -1, temperature: float | None = Non
 
 @register("log_softmax", aliases=("_npx_log_softmax",), infer=_softmax_shapes, types=_softmax_types)
 def log_softmax(xp, data, *, axis: int = -1, temperature: float | None = None, dtype: DType | None = None,
-                use_length: bool | None = False):
+                use_length: Literal[False] | None = False):
     """Logarithm of :func:`softmax`, without the overflow of computing both.
 
     >>> nd.log_softmax(nd.array([0, 0])).asnumpy().round(4)
@@ -280,7 +280,7 @@ def log_softmax_backward(dy, out, *, axis: int = -1, temperature: float | None =
 
 @register("softmin", infer=_softmax_shapes, types=_softmax_types, composite=True)
 def softmin(data, *, axis: int = -1, temperature: float | None = None, dtype: DType | None = None,
-            use_length: bool | None = False):
+            use_length: Literal[False] | None = False):
     """:func:`softmax` of the negated input.
 
     >>> nd.softmin(nd.array([0, 0])).asnumpy()

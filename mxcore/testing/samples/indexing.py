@@ -24,6 +24,8 @@ sample("take", A(4, 3), OUTSIDE, mode="wrap", ref=take)
 sample("take", A(4, 3), INSIDE, mode="raise", ref=take)
 sample("take", A(2, 4, 3), C([1, 1, 2]), axis=1, ref=take)
 sample("take", A(2, 4), C([3, 0], dtype="int32"), axis=-1, ref=take)
+sample("take", A(20, 8), I(600, high=20), order=1, ref=take)  # many enough for a special kernel of the gradient
+sample("take", A(2, 20, 4), I(600, low=-5, high=25), axis=1, mode="wrap", order=1, ref=take)
 sample("Embedding", INSIDE, A(4, 3), input_dim=4, output_dim=3, ref=lambda i, w, **_: w[whole(i)], tags=("layer",))
 sample("Embedding", C([9, -1]), A(4, 3), input_dim=4, output_dim=3, ref=lambda i, w, **_: w[[3, 0]])
 
