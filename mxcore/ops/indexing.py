@@ -11,7 +11,7 @@ from .core import adjoint, constant
 _I8 = np.dtype("int64")
 
 
-def _whole(xp, index):
+def whole(xp, index):
     """Indices as integers: those given in floating point, as MXNet programs do, are truncated."""
     return index if index.dtype.kind in "iu" else xp.astype(index, _I8)
 
@@ -28,7 +28,7 @@ def check_range(xp, index, low, n, what):
 
 def _fold(xp, index, n, mode):
     """Indices brought into ``[0, n)``."""
-    index = _whole(xp, index)
+    index = whole(xp, index)
     if index.dtype.kind == "u":
         index = xp.astype(index, _I8)
     return xp.mod(index, n) if mode == "wrap" else xp.minimum(xp.maximum(index, 0), n - 1)
@@ -66,7 +66,7 @@ def take(xp, a, indices, *, axis: int = 0, mode: TakeMode = "clip"):
            [3., 4.],
            [1., 2.]], dtype=float32)
     """
-    axis, index = rules.normalize_axis(axis, a.ndim), _whole(xp, indices)
+    axis, index = rules.normalize_axis(axis, a.ndim), whole(xp, indices)
     if mode == "raise":
         check_range(xp, index, 0, a.shape[axis], f"axis {axis}")
         mode = "clip"
@@ -119,7 +119,7 @@ def embedding(xp, data, weight, *, input_dim: int, output_dim: int, dtype: DType
     """
     if weight.shape != (input_dim, output_dim):
         raise ValueError("weight is not (input_dim, output_dim)")
-    return xp.take(weight, _whole(xp, data), axis=0, mode="clip")
+    return xp.take(weight, whole(xp, data), axis=0, mode="clip")
 
 
 @embedding.gradient
@@ -214,7 +214,7 @@ def fill_element_0index(lhs, mhs, rhs):
     >>> nd.fill_element_0index(nd.zeros((1, 2)), nd.array([7]), nd.array([1])).asnumpy()
     array([[0., 7.]], dtype=float32)
     """
-    columns = arange_like(lhs, axis=1)
+    columns = OPS["_contrib_arange_like"](lhs, axis=1)
     here = OPS["broadcast_equal"](OPS["expand_dims"](rhs, axis=1), OPS["expand_dims"](columns, axis=0))
     return where(here, OPS["broadcast_like"](OPS["expand_dims"](mhs, axis=1), lhs), lhs)
 
@@ -238,7 +238,7 @@ def one_hot(xp, indices, *, depth: int, on_value: float = 1.0, off_value: float 
     """
     if depth < 0:
         raise ValueError("depth is negative")
-    index = xp.expand_dims(_whole(xp, indices), -1)
+    index = xp.expand_dims(whole(xp, indices), -1)
     on, off = xp.scalar(on_value, dtype), xp.scalar(off_value, dtype)
     out = xp.full((*indices.shape, depth), off, dtype=dtype)
     if depth:  # an index outside writes off_value to the nearest place
@@ -267,7 +267,7 @@ def _gathered(data, index):
 
 def _key(xp, indices, shape):
     """The key of arrays that the rows of ``indices`` are; they may count from the end."""
-    index = _whole(xp, indices)
+    index = whole(xp, indices)
     rows = [index[i] for i in range(index.shape[0])]
     for axis, row in enumerate(rows):
         check_range(xp, row, -shape[axis], shape[axis], f"axis {axis}")
@@ -473,7 +473,7 @@ def index_copy(xp, old_tensor, index_vector, new_tensor):
     """
     if new_tensor.shape != (*index_vector.shape, *old_tensor.shape[1:]):
         raise ValueError("new_tensor has another shape than the rows")
-    index = _whole(xp, index_vector)
+    index = whole(xp, index_vector)
     check_range(xp, index, 0, old_tensor.shape[0], "axis 0")
     out = xp.copy(old_tensor)
     xp.setitem(out, (index,), new_tensor)
@@ -485,116 +485,3 @@ def _(n, g):
     index = n.inputs[1]
     rows = take(g, index)
     return index_copy(g, index, OPS["zeros_like"](rows)), None, rows
-
-
-# ---------------------------------------------------------------- indices as values
-def _index_array_shapes(attrs, ins):
-    s = ins[0]
-    if s is None:
-        return ins, [None]
-    axes = range(len(s)) if attrs.axes is None else [rules.normalize_axis(a, len(s), "axes") for a in attrs.axes]
-    return ins, [(*s, len(axes))]
-
-
-@register("_contrib_index_array", infer=_index_array_shapes, types=rules.fixed_type("int64"), shape_only=("data",))
-def index_array(xp, data, *, axes: Shape | None = None):
-    """At each place its own indices (those of ``axes``), along a new last axis, as int64.
-
-    >>> nd.contrib.index_array(nd.zeros((2, 2)))[1, 0].asnumpy()
-    array([1, 0])
-    """
-    ndim, shape = data.ndim, data.shape
-    chosen = range(ndim) if axes is None else [rules.normalize_axis(a, ndim, "axes") for a in axes]
-    lines = []
-    for a in chosen:
-        line = xp.reshape(xp.arange(shape[a], dtype=_I8), (-1, *(1,) * (ndim - 1 - a)))
-        lines.append(xp.broadcast_to(line, shape))
-    return xp.stack(lines, axis=-1)
-
-
-index_array.gradient(constant)
-
-
-def _arange_like_shapes(attrs, ins):
-    s = ins[0]
-    if s is None or attrs.axis is None:
-        return ins, [s]
-    return ins, [(s[rules.normalize_axis(attrs.axis, len(s))],)]
-
-
-@register("_contrib_arange_like", aliases=("_npx_arange_like",), infer=_arange_like_shapes, shape_only=("data",))
-def arange_like(xp, data, *, start: float = 0.0, step: float = 1.0, repeat: int = 1, ctx: str = "",
-                axis: int | None = None):
-    """``start, start + step, ...``, each ``repeat`` times, in the shape of ``data``, or as long as one of its axes.
-
-    (``ctx`` is accepted; the device is that of ``data``.)
-
-    >>> nd.contrib.arange_like(nd.zeros((2, 3)), axis=1).asnumpy()
-    array([0., 1., 2.], dtype=float32)
-    """
-    shape = data.shape if axis is None else (data.shape[rules.normalize_axis(axis, data.ndim)],)
-    steps = xp.arange(rules.elements(shape), dtype=_I8)
-    if repeat != 1:
-        steps = steps // repeat
-    return xp.reshape(xp.astype(start + step * steps, data.dtype), shape)
-
-
-arange_like.gradient(constant)
-
-
-def _strides(shape):
-    out = [1]
-    for d in shape[:0:-1]:
-        out.append(out[-1] * d)
-    return out[::-1]
-
-
-def _needs_shape(shape):
-    if not shape:
-        raise ArgumentError("shape is needed: the shape of the array that is indexed")
-    return shape
-
-
-@register("_unravel_index", aliases=("unravel_index",),
-          infer=lambda a, s: (s, [None if s[0] is None else (len(_needs_shape(a.shape)), *s[0])]))
-def unravel_index(xp, data, *, shape: Shape | None = None):
-    """Places in a flat array as indices of an array of ``shape``, one row an axis (the first ``shape`` may be -1).
-
-    >>> nd.unravel_index(nd.array([5]), shape=(2, 3)).asnumpy()
-    array([[1.],
-           [2.]], dtype=float32)
-    """
-    index = _whole(xp, data)
-    rows = []
-    for axis, stride in enumerate(_strides(_needs_shape(shape))):
-        row = index // stride
-        rows.append(row if axis == 0 else xp.mod(row, shape[axis]))
-    return xp.astype(xp.stack(rows, axis=0), data.dtype)
-
-
-def _ravel_shapes(attrs, ins):
-    s = ins[0]
-    if s is not None and s[0] not in (-1, len(_needs_shape(attrs.shape))):
-        raise ShapeError(f"data needs one row for each axis of shape={attrs.shape}, got shape {s}")
-    return ins, [None if s is None else s[1:] or (1,)]
-
-
-@register("_ravel_multi_index", aliases=("ravel_multi_index",), infer=_ravel_shapes)
-def ravel_multi_index(xp, data, *, shape: Shape | None = None):
-    """Indices of an array of ``shape``, one row an axis, as places in the flat array (the first ``shape`` may be -1).
-
-    >>> nd.ravel_multi_index(nd.array([[1], [2]]), shape=(2, 3)).asnumpy()
-    array([5.], dtype=float32)
-    """
-    strides = _strides(_needs_shape(shape))
-    if data.shape[0] != len(strides):
-        raise ValueError("one row an axis")
-    index = _whole(xp, data)
-    place = index[0] * strides[0]
-    for axis in range(1, len(strides)):
-        place = place + index[axis] * strides[axis]
-    return xp.astype(xp.reshape(place, data.shape[1:] or (1,)), data.dtype)
-
-
-unravel_index.gradient(constant)
-ravel_multi_index.gradient(constant)
