@@ -200,6 +200,9 @@ def setitem(x: NDArray, key: Any, value: Any) -> None:
     try:
         dev.xp.setitem(x._data, filled, _squeezed(dev, x._data, filled, raw))
     except ValueError as error:
+        if "read-only" in str(error):
+            raise MXNetError("the memory of this array is read-only: it is shared with a library that does not let it be "
+                             "written; write to a copy()") from error
         raise ShapeError(f"cannot assign a value of shape {getattr(raw, 'shape', ())} to key {key!r} of an array of shape "
                          f"{x.shape}: {error}") from error
     if x._entry is not None and x._entry[0].op is not None:

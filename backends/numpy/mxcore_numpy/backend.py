@@ -97,4 +97,33 @@ class NumpyBackend:
 
     def from_dlpack(self, value: Any) -> np.ndarray:
         """Shares memory."""
-        return np.from_dlpack(value)
+        device = getattr(value, "__dlpack_device__", lambda: (1, 0))()
+        try:
+            capsule = value.__dlpack__(max_version=(1, 0))
+        except TypeError:  # a library that knows nothing newer than DLPack 0
+            capsule = value.__dlpack__()
+        host = np.from_dlpack(_Exported(capsule, device))
+        if host.flags.writeable or "versioned" in repr(capsule):  # version 1 says whether memory may be written
+            return host
+        return np.asarray(_Writable(host))
+
+
+class _Exported:
+    """A capsule that is there already, in the form in which NumPy asks for one."""
+
+    def __init__(self, capsule: Any, device: tuple[int, int]) -> None:
+        self.capsule, self.device = capsule, device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+
+class _Writable:
+    """Memory that NumPy took for read-only because DLPack 0 does not say; it lives as long as the array made of this."""
+
+    def __init__(self, host: np.ndarray) -> None:
+        self.host = host
+        self.__array_interface__ = {**host.__array_interface__, "data": (host.__array_interface__["data"][0], False)}
