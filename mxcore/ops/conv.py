@@ -392,6 +392,8 @@ def deconvolution(xp, data, weight, bias=None, *, kernel: Shape, stride: Shape =
     channels, filters = (-1, 0) if last else (1, 1)
     if weight.shape[0] != data.shape[channels] or weight.shape[-1 if last else filters] * num_group != num_filter:
         raise ShapeError("channels of data, num_filter and weight do not fit")
+    if not size and any(a >= s for a, s in zip(adj, stride or (1,) * len(kernel), strict=False)):
+        raise ShapeError(f"adj={adj} must be smaller than stride={stride}")
     at = {"kernel": kernel, "stride": stride, "dilate": dilate, "pad": None if size else pad, "num_group": num_group,
           "adj": adj, "size": size}
     return _apply(xp, lambda x, w: conv_data(x, w, **at), data, weight, None if no_bias else bias, last)

@@ -114,7 +114,7 @@ def weights(kind, size, out):
     if kind == "corners":
         at = np.arange(out) * ((size - 1) / (out - 1) if out > 1 else 0.0)
     else:
-        at = np.maximum((np.arange(out) + 0.5) * (size / out) - 0.5, 0)
+        at = np.maximum((np.arange(out) + 0.5) * (size / out if out > 1 else 0.0) - 0.5, 0)
     low = np.minimum(at.astype(int), size - 1)
     high = np.minimum(low + 1, size - 1)
     rows, part = np.arange(out), at - low

@@ -30,4 +30,6 @@ TABLE: dict[str, Any] = {
     "_backward_log_softmax": f"{_HERE}.softmax:backward_log_softmax",
     "RNN": f"{_HERE}.rnn:rnn",
     "_backward_RNN": f"{_HERE}.rnn:backward_rnn",
+    "CTCLoss": f"{_HERE}.ctc:ctc_loss",
+    "_backward_CTCLoss": f"{_HERE}.ctc:backward_ctc_loss",
 }
