@@ -71,7 +71,8 @@ def prelu(data, gamma):
 def rrelu(xp, data, *, lower_bound: float = 0.125, upper_bound: float = 0.333999991, is_train, rng):
     """Leaky with slopes drawn evenly from an interval in training, with the mean slope else; and the slopes used."""
     if is_train:
-        slope = xp.astype(rng.uniform(lower_bound, upper_bound, data.shape), data.dtype)
+        width = upper_bound - lower_bound
+        slope = xp.astype(lower_bound + width * rng.random(data.shape, dtype="float32"), data.dtype)
     else:
         slope = xp.astype(xp.full(data.shape, (lower_bound + upper_bound) / 2), data.dtype)
     mask = xp.where(data > 0, xp.ones((), data.dtype), slope)

@@ -362,7 +362,7 @@ def _(n, g):
 
 
 def _flip_perhaps(xp, data, axis, rng):
-    chosen = rng.uniform() < 0.5
+    chosen = rng.random() < 0.5
     if isinstance(chosen, bool):
         return _flip(xp, data, axis) if chosen else xp.copy(data)
     return xp.where(chosen, _flip(xp, data, axis), data)  # known on the device only
@@ -385,7 +385,7 @@ def _factor(xp, rng, low, high):
     """A random number between two that are not negative: a float, or on a device an array of one float32."""
     if low < 0 or high < 0:
         raise ArgumentError(f"factors must not be negative, got {low} and {high}")
-    value = rng.uniform(min(low, high), max(low, high))
+    value = min(low, high) + abs(high - low) * rng.random()
     return value if isinstance(value, float) else xp.astype(value, _F4)
 
 
@@ -493,9 +493,9 @@ def random_color_jitter(xp, data, *, brightness: float, contrast: float, saturat
     """
     _picture(data.shape, batched=False)
     changes = [(_brightness, brightness), (_contrast, contrast), (_saturation, saturation), (_hue, hue)]
-    draws = [rng.uniform() for _ in changes]
-    for i in sorted(range(4), key=draws.__getitem__):
-        change, strength = changes[i]
+    order = rng.permutation(4)
+    for i in range(4):
+        change, strength = changes[xp.item(order[i])]
         if strength > 0:
             data = _recoloured(xp, data, change, _factor(xp, rng, max(0.0, 1.0 - strength), 1.0 + strength))
     return xp.copy(data)
@@ -537,4 +537,4 @@ def random_lighting(xp, data, *, alpha_std: float = 0.05, rng):
     >>> nd.image.random_lighting(nd.ones((1, 1, 3)), alpha_std=0).asnumpy().ravel()
     array([1., 1., 1.], dtype=float32)
     """
-    return _lighted(xp, data, xp.astype(rng.normal(0.0, alpha_std, size=(3,)), _F4))
+    return _lighted(xp, data, xp.astype(rng.standard_normal((3,)) * alpha_std, _F4))

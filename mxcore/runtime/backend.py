@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-__all__ = ["XP", "XP_ELEMENTWISE", "Backend"]
+__all__ = ["RNG", "XP", "XP_ELEMENTWISE", "Backend"]
 
 XP_ELEMENTWISE: tuple[str, ...] = (
     "add", "subtract", "multiply", "divide", "negative", "power", "mod", "maximum", "minimum", "hypot", "arctan2",
@@ -46,6 +46,10 @@ XP: tuple[str, ...] = (
     "getitem", "setitem", "take", "take_along_axis", "put_along_axis", "add_at", "nonzero", "sort", "argsort", "argtop", "unique",
     "tril", "triu", "searchsorted", "bincount",
 )
+
+#: methods of a random generator
+RNG: tuple[str, ...] = ("random", "standard_normal", "standard_exponential", "standard_gamma", "poisson", "integers",
+                        "permutation")
 
 
 class Backend(Protocol):
@@ -82,9 +86,10 @@ class Backend(Protocol):
     def rng(self, seed: int, index: int) -> Any:
         """A random generator that gives raw arrays.
 
-        Of ``numpy.random.Generator`` it has ``random, standard_normal, standard_exponential`` (``size, dtype``),
-        ``standard_gamma`` (``shape, size, dtype``), ``poisson`` (``lam, size``), ``integers`` (``low, high, size,
-        dtype``) and ``permutation`` (of a number); ``shape`` and ``lam`` may be raw arrays that broadcast to ``size``.
+        Of ``numpy.random.Generator`` it has what :data:`RNG` lists: ``random, standard_normal, standard_exponential``
+        (``size, dtype``), ``standard_gamma`` (``shape, size, dtype``), ``poisson`` (``lam, size``), ``integers`` (``low,
+        high, size, dtype``) and ``permutation`` (of a number); ``shape`` and ``lam`` may be raw arrays that broadcast to
+        ``size``. ``random()`` is one number: of Python, or a raw array of shape ().
         """
 
     def memory_info(self, index: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ basic indexing work, as :mod:`mxcore.runtime.backend` says. ``install()`` makes 
 
 from __future__ import annotations
 
+import copy
 import operator
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from .. import plugins
 from ..hookspecs import BackendInfo, hookimpl
+from ..runtime.backend import RNG, XP
 from ..runtime.device import backend_named, forget
 
 __all__ = ["Buffer", "LoopbackBackend", "install"]
@@ -46,6 +48,9 @@ class Buffer:
         raise TypeError("len() of a raw array; use .shape")
 
     def __getitem__(self, key: Any) -> Buffer:
+        for k in key if type(key) is tuple else (key,):
+            if not (k is None or k is Ellipsis or isinstance(k, (int, np.integer, slice))):
+                raise TypeError(f"raw arrays have basic indexing only, not by {type(k).__name__}; use xp.getitem")
         return Buffer(np.asarray(self._a[key]))
 
     def __repr__(self) -> str:
@@ -85,8 +90,8 @@ def _open(v: Any) -> Any:
     return v
 
 
-def _close(v: Any) -> Any:
-    if isinstance(v, (np.ndarray, np.generic)):
+def _close(v: Any, scalars: bool = False) -> Any:
+    if isinstance(v, (np.ndarray, np.generic)) or (scalars and isinstance(v, float)):
         return Buffer(np.asarray(v))
     if type(v) in (tuple, list):
         return type(v)(_close(x) for x in v)
@@ -94,30 +99,32 @@ def _close(v: Any) -> Any:
 
 
 class _Namespace:
-    """Functions that take buffers and give buffers, over an object whose functions take and give NumPy arrays."""
+    """Functions that take buffers and give buffers, over an object whose functions take and give NumPy arrays.
 
-    def __init__(self, inner: Any, host_ok: tuple[str, ...] = ()) -> None:
-        self._inner, self._host_ok = inner, host_ok
+    Only those that the protocol lists: a kernel that uses another would not run elsewhere. ``host``: functions that take
+    NumPy arrays; ``scalars``: numbers are given as buffers too.
+    """
+
+    def __init__(self, inner: Any, names: tuple[str, ...], host: tuple[str, ...] = (), scalars: bool = False) -> None:
+        self._inner, self._names, self._host, self._scalars = inner, names, host, scalars
 
     def __getattr__(self, name: str) -> Any:
-        inner = getattr(self._inner, name)
-        if not callable(inner):
-            return inner
-        host_ok = name in self._host_ok
+        if name not in self._names:
+            raise AttributeError(f"{name!r} is not among what mxcore.runtime.backend asks of a backend: {self._names}")
+        inner, host, scalars = getattr(self._inner, name), name in self._host, self._scalars
 
         def function(*args: Any, **kwargs: Any) -> Any:
-            if not host_ok:
+            if not host:
                 args = tuple(_open(a) for a in args)
                 kwargs = {k: _open(v) for k, v in kwargs.items()}
-            return _close(inner(*args, **kwargs))
+            r = inner(*args, **kwargs)
+            return r if name == "item" else _close(r, scalars)
 
         setattr(self, name, function)
         return function
 
     def __deepcopy__(self, memo: Any) -> _Namespace:
-        import copy
-
-        return _Namespace(copy.deepcopy(self._inner, memo), self._host_ok)
+        return _Namespace(copy.deepcopy(self._inner, memo), self._names, self._host, self._scalars)
 
 
 class LoopbackBackend:
@@ -128,7 +135,7 @@ class LoopbackBackend:
 
     def __init__(self) -> None:
         self._numpy = backend_named("numpy")
-        self.xp = _Namespace(self._numpy.xp, ("asarray", "scalar"))
+        self.xp = _Namespace(self._numpy.xp, XP, ("asarray", "scalar"))
 
     def device_count(self) -> int:
         """Two, so that arrays of different devices can meet."""
@@ -161,7 +168,7 @@ class LoopbackBackend:
 
     def rng(self, seed: int, index: int) -> Any:
         """The generator of the NumPy backend, so that both draw the same numbers."""
-        return _Namespace(self._numpy.rng(seed, index))
+        return _Namespace(self._numpy.rng(seed, index), RNG, scalars=True)
 
     def memory_info(self, index: int) -> tuple[int, int]:
         """Of the host."""
