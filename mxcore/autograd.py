@@ -125,6 +125,9 @@ class _RawWorld:
         return _explained(node, error)
 
 
+_RETAIN, _RELEASE = _RawWorld(True), _RawWorld(False)
+
+
 class _EagerWorld:
     """Values are NDArrays, and the sweep itself is recorded (``create_graph``)."""
 
@@ -290,13 +293,19 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
         A head was not recorded, or its graph was freed.
     """
     heads, grads = _heads(heads, head_grads)
-    raws = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data for h, g in zip(heads, grads, strict=True)]
-    with Scope(False, train_mode):
-        found, order = sweep([h._entry for h in heads], raws, _RawWorld(retain_graph))
+    raws = []
+    for h, g in zip(heads, grads, strict=True):
+        raws.append(h._dev.xp.ones(h._data.shape, h._data.dtype) if g is None else g._data)
+    recording, training = STATE.recording, STATE.training
+    STATE.recording, STATE.training = False, train_mode
+    try:
+        found, order = sweep([h._entry for h in heads], raws, _RETAIN if retain_graph else _RELEASE)
         for node in order:
-            if type(node) is Variable and node.grad is not None and node.req != "null":
+            if node.op is None and node.req != "null" and node.grad is not None:  # type: ignore[attr-defined]
                 slots = found.get(node)
-                _store(node, slots[0] if slots else None)
+                _store(node, slots[0] if slots else None)  # type: ignore[arg-type]
+    finally:
+        STATE.recording, STATE.training = recording, training
 
 
 def _store(node: Variable, raw: Any) -> None:

@@ -100,11 +100,21 @@ def sweep(
     pending: dict[Node, list] = {}
     add = OPS["_grad_add"]
     grads: Any
-    for (node, j), g in zip(heads, head_grads, strict=True):
+
+    def accumulate(entry: Entry, g: Any) -> None:
+        target, j = entry
+        held = pending.get(target)
+        if held is None:
+            pending[target] = [g] if j == 0 else [None] * j + [g]
+        elif len(held) <= j:
+            held.extend([None] * (j - len(held)))
+            held.append(g)
+        else:
+            held[j] = g if held[j] is None else add(held[j], g)
+
+    for entry, g in zip(heads, head_grads, strict=True):
         if g is not None:
-            slots = pending.setdefault(node, [None])
-            slots.extend([None] * (j + 1 - len(slots)))
-            slots[j] = g if slots[j] is None else add(slots[j], g)
+            accumulate(entry, g)
     order = by_time([n for n, _ in heads], stop)
     keep: set[Node] = set() if wanted is None else set(wanted)
     needed: set[Node] | None = None
@@ -131,6 +141,16 @@ def sweep(
                 release(node)
                 continue
         try:
+            if raw and op.raw_gradient is not None and mask is None and node.saved is not None:
+                result = op.raw_gradient(node, grads[0])
+                i = -1
+                for entry in node.inputs:
+                    i += 1
+                    g = result[i]
+                    if entry is not None and g is not None:
+                        accumulate(entry, g)
+                release(node)
+                continue
             call = world.call(node, mask)
             if op.several:
                 total = op.visible_count(node.attrs, len(node.inputs))
@@ -157,17 +177,8 @@ def sweep(
         for entry in node.inputs:
             i += 1
             g = result[i]
-            if entry is None or g is None or (mask is not None and not mask[i]):
-                continue
-            target, j = entry
-            held = pending.get(target)
-            if held is None:
-                pending[target] = [g] if j == 0 else [None] * j + [g]
-            elif len(held) <= j:
-                held.extend([None] * (j - len(held)))
-                held.append(g)
-            else:
-                held[j] = g if held[j] is None else add(held[j], g)
+            if entry is not None and g is not None and (mask is None or mask[i]):
+                accumulate(entry, g)
         release(node)
     return pending, order
 

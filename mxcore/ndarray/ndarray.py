@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator
 from numbers import Number
@@ -23,6 +24,14 @@ from .fluent import ArrayMethods
 __all__ = ["NDArray"]
 
 load()
+
+
+@functools.cache
+def _backward() -> Callable:
+    """``autograd.backward``; autograd is built on this class, so it is looked up at the first use."""
+    from ..autograd import backward
+
+    return backward
 
 
 def _refuse(other: Any) -> Any:
@@ -364,9 +373,7 @@ class NDArray(ArrayMethods):
 
     def backward(self, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True) -> None:
         """Gradients of this array by all marked arrays; see :func:`mxcore.autograd.backward`."""
-        from ..autograd import backward
-
-        backward([self], None if out_grad is None else [out_grad], retain_graph, train_mode)
+        _backward()([self], None if out_grad is None else [out_grad], retain_graph, train_mode)
 
     # ------------------------------------------------------------ indexing, shape
     def __getitem__(self, key: Any) -> NDArray:

@@ -55,7 +55,11 @@ def _at_least_one(n):
 
 def _back(n, g, mean=False):
     a = n.attrs
-    return spread(g, n.inputs[0], axis=a.axis, keepdims=a.keepdims, exclude=a.exclude, mean=mean)
+    key = "spread mean" if mean else "spread"
+    back = a.saves.get(key)
+    if back is None:
+        back = a.saves[key] = spread.parse({"axis": a.axis, "keepdims": a.keepdims, "exclude": a.exclude, "mean": mean})
+    return spread.on((g, n.inputs[0]), back)
 
 
 @register("sum", aliases=("sum_axis", "_sparse_sum"), infer=rules.reduce)
@@ -65,6 +69,8 @@ def sum(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude:
     >>> nd.sum(nd.ones((2, 3)), axis=1).asnumpy()
     array([3., 3.], dtype=float32)
     """
+    if not axis and not keepdims and data.dtype.char in "fd":  # the usual: a loss
+        return xp.sum(xp.reshape(data, (1, -1)), axis=1)
     axes = _axes(data, axis, exclude)
     return _shaped(xp, xp.astype(_total(xp, data, axes, keepdims), data.dtype), data, axes, keepdims)
 

@@ -4,16 +4,14 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from . import expr as E
 from . import rules
+from .kernels import resolve
 from .op import OPS, Op, enter_op, get_op
 from .schema import Scalar, Schema
 
-__all__ = ["derived", "elementwise", "kernel_of"]
+__all__ = ["derived", "elementwise"]
 
-_F4, _F8, _I4, _I8 = (np.dtype(name) for name in ("float32", "float64", "int32", "int64"))
 
 
 def elementwise(
@@ -122,6 +120,32 @@ def _rule_of(op: Op) -> Callable:
             result.append(d)
         return result
 
+    def raw(node: Any, g: Any) -> list:
+        """The rule for a node of the tape on raw arrays, straight to the kernels."""
+        ins, outs, dev, mask = node.saved
+        xp, name = dev.xp, dev.name
+        result = []
+        for i, wanted in enumerate(mask):
+            d = None
+            if wanted:
+                by = partials.get(i)
+                if by is None:
+                    by = prepare(i)
+                if type(by) is Op:
+                    operands = [outs[0] if s < 0 else ins[s] for s in by.sources]  # type: ignore[attr-defined]
+                    kernel = by.kernels.get(name) or resolve(by, name)
+                    if by.schema.attrs:
+                        d = kernel(xp, g, *operands, **{a: node.attrs[a] for a in by.schema.attrs})
+                    else:
+                        d = kernel(xp, g, *operands)
+                elif by:
+                    d = g
+                if d is not None and op.broadcast and d.shape != ins[i].shape:
+                    d = OPS["_unbroadcast"](d, ins[i])
+            result.append(d)
+        return result
+
+    op.raw_gradient = raw
     return rule
 
 
@@ -163,95 +187,3 @@ def _rename(e: E.Expr, names: dict[str, str]) -> E.Expr:
     if e.fn == "arg":
         return E.arg(names.get(e.args[0], e.args[0]))
     return E.Expr(e.fn, tuple(_rename(a, names) if isinstance(a, E.Expr) else a for a in e.args))
-
-
-# ---------------------------------------------------------------- the generic kernel
-def kernel_of(op: Op) -> Callable:
-    """The kernel over any ``xp``, rendered from the operator's expression. One for each backend."""
-    e = op.expr
-    assert e is not None
-    attrs = list(op.schema.attrs)
-    function, literals = E.render(e, (*op.schema.inputs, *attrs), op.name)
-    truth = E.is_bool(e)
-    nodes = [n for n in E.walk(e) if n.fn not in ("arg", "attr", "const")]
-    if len(nodes) == 1 and not truth and not attrs and not literals and nodes[0].fn not in E.FLOATING:
-        return function
-    floating = any(n.fn in E.FLOATING for n in nodes)
-    scalars = [a for a in attrs if op.schema.attrs[a].type_text == "number"]
-
-    def convert(xp: Any, arrays: tuple, values: dict) -> Any:
-        """Other types than float32 and float64."""
-        dtype = arrays[0].dtype
-        if dtype.kind == "b" and op.types is rules.with_number:
-            dtype, arrays = _I8, tuple(xp.astype(a, _I8) for a in arrays)
-        compute = dtype
-        if dtype.kind in "iub":
-            for s in scalars:  # a number takes the array's type
-                values = {**values, s: int(values[s]) if dtype.kind != "u" else int(values[s]) % (1 << 8 * dtype.itemsize)}
-            if floating:
-                compute = _F8 if dtype.itemsize >= 4 else _F4
-            elif dtype.kind == "b":
-                compute = _I4
-        elif dtype.itemsize < 4:
-            compute = _F4
-        if compute is not dtype:
-            arrays = tuple(xp.astype(a, compute) for a in arrays)
-        r = function(xp, *arrays, *[values[a] for a in attrs], *literals)
-        return r if r.dtype == dtype else xp.astype(r, dtype)
-
-    # literals in the form that the backend likes best, by the type of the arrays
-    ready: dict[Any, tuple] = {}
-
-    def prepared(xp: Any, dtype: Any) -> tuple | None:
-        if dtype != _F4 and dtype != _F8:
-            return None
-        ready[dtype] = tuple(xp.scalar(v, dtype) for v in literals)
-        return ready[dtype]
-
-    if not attrs and not truth and len(op.schema.inputs) == 1:
-        def one_array(xp: Any, data: Any) -> Any:
-            constants = ready.get(data.dtype)
-            if constants is None:
-                constants = prepared(xp, data.dtype)
-                if constants is None:
-                    return convert(xp, (data,), {})
-            return function(xp, data, *constants)
-
-        return one_array
-    if not attrs and not truth:
-        def several(xp: Any, *arrays: Any) -> Any:
-            dtype = arrays[0].dtype
-            constants = ready.get(dtype)
-            if constants is None:
-                constants = prepared(xp, dtype)
-                if constants is None:
-                    return convert(xp, arrays, {})
-            return function(xp, *arrays, *constants)
-
-        return several
-
-    if len(attrs) == 1 and len(op.schema.inputs) == 1 and not truth:
-        only = attrs[0]
-
-        def with_number(xp: Any, data: Any, **values: Any) -> Any:
-            dtype = data.dtype
-            constants = ready.get(dtype)
-            if constants is None:
-                constants = prepared(xp, dtype)
-                if constants is None:
-                    return convert(xp, (data,), values)
-            return function(xp, data, xp.scalar(values[only], dtype), *constants)
-
-        return with_number
-
-    def general(xp: Any, *arrays: Any, **values: Any) -> Any:
-        dtype = arrays[0].dtype
-        constants = ready.get(dtype)
-        if constants is None:
-            constants = prepared(xp, dtype)
-            if constants is None:
-                return convert(xp, arrays, values)
-        r = function(xp, *arrays, *[xp.scalar(values[a], dtype) for a in attrs], *constants)
-        return xp.astype(r, dtype) if truth else r
-
-    return general

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import KernelMissingError
-from .elementwise import kernel_of
+from .generic import kernel_of
 from .op import OPS, Op
 
 __all__ = ["KernelEntry", "add_kernels", "clear", "generic_of", "kernels_of", "load_target", "resolve"]

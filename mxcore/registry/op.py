@@ -34,7 +34,7 @@ class Op:
 
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "infer_back", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd",
-                 "outputs", "plain", "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped",
+                 "outputs", "plain", "raw_gradient", "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped",
                  "strict", "types", "uniform", "view", "visible")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
@@ -48,6 +48,7 @@ class Op:
         self.expr: Expr | None = None
         self.kernels: dict[str, Callable] = {}  # backend name -> resolved kernel
         self.rule: Callable | None = None
+        self.raw_gradient: Callable | None = None  # the rule for a node of the tape on raw arrays, where it can be shorter
         self.raw_rule = False  # the rule works on raw arrays only; other worlds go through the composite
         self.infer: Callable | None = None
         self.infer_back: Callable | None = None
@@ -91,6 +92,11 @@ class Op:
     def parse(self, attrs: dict[str, Any]) -> Attrs:
         """Complete, typed attributes from what a caller gave (see :meth:`Schema.parse`)."""
         return self.schema.parse(self.name, attrs)
+
+    def on(self, arrays: Sequence[Any], attrs: Attrs) -> Any:
+        """Apply with parsed attributes (gradient rules that keep them)."""
+        first = arrays[0]
+        return (APPLY.get(type(first)) or _apply_of(type(first), self))(self, arrays, attrs)
 
     # ------------------------------------------------------------ facts
     def input_names(self, attrs: Attrs, count: int | None = None) -> tuple[str, ...]:

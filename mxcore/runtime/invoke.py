@@ -238,20 +238,27 @@ def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attr
     return outs
 
 
+_ONE, _ALL = (True,), (WHOLE,)
+
+
 def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[Any], outs: Sequence[Any]) -> None:
     """Put a call on the tape: a node that keeps what its gradient rule reads, and nothing else."""
     if op.nograd:
         return
-    entries = tuple([None if a is None else a._entry for a in arrays])
-    mask = tuple([e is not None for e in entries])
-    plan = attrs.saves.get(mask) or saves(op, attrs, mask)
-    kept_in, kept_out = plan[2:]
+    if len(arrays) == 1:
+        entries: tuple = (arrays[0]._entry,)
+        mask: tuple = _ONE
+    else:
+        entries = tuple([None if a is None else a._entry for a in arrays])
+        mask = tuple([e is not None for e in entries])
+    modes_in, modes_out, kept_in, kept_out = attrs.saves.get(mask) or saves(op, attrs, mask)
     if kept_in is None:
         kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype)
-                   for a, m in zip(arrays, plan[0], strict=True)]
+                   for a, m in zip(arrays, modes_in, strict=True)]
     if kept_out is None:
-        kept_out = [None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
-                    for r, m in zip(results, plan[1], strict=False)]
+        kept_out = results if modes_out == _ALL else [
+            None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
+            for r, m in zip(results, modes_out, strict=False)]
     node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev, mask))
     if len(outs) == 1:
         outs[0]._entry = (node, 0)
