@@ -40,8 +40,10 @@ def _blas() -> list[str]:
 
 def report() -> tuple[list[str], int]:
     """The report as lines, and how many problems it holds."""
+    from .ops import load
     from .runtime.device import backend_named
 
+    load()  # enters the operators of plugins, or records why one failed
     problems = 0
     lines = [f"mxcore {__version__} on Python {platform.python_version()}, {platform.platform()}", "", "packages:", *_versions(),
              "", "arithmetic:", *_blas(), "", "settings that are set:"]

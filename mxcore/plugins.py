@@ -129,6 +129,9 @@ def _collect_operators(name: str, plugin: Any) -> None:
 
 def main() -> int:
     """Print what is installed, what loaded, and why something did not."""
+    from .ops import load  # above this layer: only to see which plugins fail to enter their operators
+
+    load()
     found = records()
     if not found:
         print("no plugins: none installed, or MXCORE_PLUGINS is empty")
@@ -145,4 +148,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from mxcore import plugins  # the one that the rest of mxcore knows, not this second copy
+
+    raise SystemExit(plugins.main())
