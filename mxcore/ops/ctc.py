@@ -7,6 +7,7 @@ logarithms, step by step. The definition is written in operators, so that every 
 from functools import lru_cache
 from typing import Literal
 
+from ..dtype import dtype_of
 from ..errors import ShapeError
 from ..graph.gradient import as_list
 from ..graph.vjp import trace_vjp
@@ -44,6 +45,12 @@ def assigned(data_lengths, label_lengths, use_data_lengths, use_label_lengths):
     return data_lengths if use_data_lengths else None, label_lengths if use_label_lengths else None
 
 
+def at_least_single(dtype):
+    """The type to compute in: half precision has no room for ``NEVER``."""
+    dtype = dtype_of(dtype)
+    return dtype if dtype.itemsize >= 4 else dtype_of("float32")
+
+
 def plan(xp, data, label, data_lengths, label_lengths, blank_label):
     """What paths are possible, as arrays of 0 (yes) and ``NEVER``.
 
@@ -56,10 +63,10 @@ def plan(xp, data, label, data_lengths, label_lengths, blank_label):
     start, end : (N, S) arrays
         Where paths begin and end.
     valid : (T, N, 1) array
-        1 for the steps of each sequence, in numbers of the type of the data.
+        1 for the steps of each sequence.
     """
     steps, batch, count = data.shape
-    longest = label.shape[1]
+    longest, dtype = label.shape[1], at_least_single(data.dtype)
     label = xp.astype(label, "int64")
     blank = 0 if blank_label == "first" else count - 1
     if label_lengths is None:  # up to the first padding
@@ -82,12 +89,12 @@ def plan(xp, data, label, data_lengths, label_lengths, blank_label):
     may_start = xp.logical_and(place < 2, place <= 2 * length)
 
     def log(possible):
-        return xp.astype(xp.where(possible, 0.0, NEVER), data.dtype)
+        return xp.astype(xp.where(possible, 0.0, NEVER), dtype)
 
     if data_lengths is None:
-        valid = xp.ones((steps, batch, 1), data.dtype)
+        valid = xp.ones((steps, batch, 1), dtype)
     else:
-        valid = xp.astype(xp.reshape(xp.arange(steps), (-1, 1, 1)) < xp.reshape(data_lengths, (1, -1, 1)), data.dtype)
+        valid = xp.astype(xp.reshape(xp.arange(steps), (-1, 1, 1)) < xp.reshape(data_lengths, (1, -1, 1)), dtype)
     return classes, log(may_skip), log(may_start), log(may_end), valid
 
 
@@ -180,7 +187,8 @@ def ctc_loss(xp, data, label, data_lengths=None, label_lengths=None, *, use_data
     checked(data, label)
     data_lengths, label_lengths = assigned(data_lengths, label_lengths, use_data_lengths, use_label_lengths)
     classes, skip, start, end, valid = plan(xp, data, label, data_lengths, label_lengths, blank_label)
-    return definition(data.shape[0])(data, _hot(xp, classes, data), skip, start, end, valid)
+    wide = xp.astype(data, skip.dtype)
+    return xp.astype(definition(data.shape[0])(wide, _hot(xp, classes, wide), skip, start, end, valid), data.dtype)
 
 
 def checked(data, label):
@@ -193,12 +201,20 @@ def _hot(xp, classes, data):
     return xp.astype(xp.equal(xp.expand_dims(classes, 2), xp.arange(data.shape[2])), data.dtype)
 
 
+def _plan_shapes(data, label):
+    if data is None or label is None:
+        return [None] * 5
+    places = (data[1], -1 if label[1] < 0 else 2 * label[1] + 1)
+    return [(*places, data[2]), places, places, places, (*data[:2], 1)]
+
+
 @register("_ctc_plan", nograd=True, outputs=("hot", "skip", "start", "end", "valid"), uniform=False,
-          infer=lambda a, s: (s, [None] * 5), types=lambda a, t, n: (t, [t[0]] * n))
+          infer=lambda a, s: (s, _plan_shapes(s[0], s[1])),
+          types=lambda a, t, n: (t, [None if t[0] is None else at_least_single(t[0])] * n))
 def ctc_plan(xp, data, label, data_lengths=None, label_lengths=None, *, blank_label: str):
     """The constants that the definition needs."""
     classes, *rest = plan(xp, data, label, data_lengths, label_lengths, blank_label)
-    return _hot(xp, classes, data), *rest
+    return xp.astype(_hot(xp, classes, data), rest[0].dtype), *rest
 
 
 @ctc_loss.gradient
@@ -214,4 +230,8 @@ def _(n, g):
 def ctc_backward(dy, data, label, data_lengths=None, label_lengths=None, *, blank_label: str):
     """Gradient of CTCLoss by its data: that of the definition, traced for the number of steps."""
     constants = ctc_plan(data, label, data_lengths, label_lengths, blank_label=blank_label)
-    return _traced(data.shape[0])([data, *constants], [dy])[0]
+    dtype = at_least_single(data.dtype)
+    if dtype == data.dtype:
+        return _traced(data.shape[0])([data, *constants], [dy])[0]
+    wide = [OPS["Cast"](a, dtype=dtype) for a in (data, dy)]
+    return OPS["_cast_like"](_traced(data.shape[0])([wide[0], *constants], wide[1:])[0], data)

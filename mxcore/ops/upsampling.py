@@ -16,11 +16,11 @@ from .conv import deconvolution
 
 # ---------------------------------------------------------------- repetition
 def _nearest_shapes(attrs, ins):
-    data, like = (*ins, None)[:2]
+    data = ins[0]
     if data is None:
         return ins, [None]
-    if like is not None:
-        return ins, [(*data[:2], *like[2:])]
+    if len(ins) > 1:
+        return ins, [(*data[:2], *((-1, -1) if ins[1] is None else ins[1][2:]))]
     return ins, [(*data[:2], *(-1 if d < 0 else d * attrs.scale for d in data[2:]))]
 
 
@@ -142,7 +142,7 @@ def _maps(xp, kind, data, sizes, back):
 _KINDS = Literal["average", "corners", "centres"]
 
 
-@register("_resample", infer=lambda a, s: (s, [_resampled(s[0], s[1] if len(s) > 1 and s[1] else a.size)]),
+@register("_resample", infer=lambda a, s: (s, [_resampled(s[0], a.size if len(s) == 1 else s[1])]),
           shape_only=("like",))
 def resample(xp, data, like=None, *, kind: _KINDS, size: Shape = ()):
     """Maps ``(N, C, H, W)`` brought to another size, that of ``like`` or ``size``."""
