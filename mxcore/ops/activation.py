@@ -67,6 +67,16 @@ def prelu(data, gamma):
     return E.where(data > 0, data, gamma * data)
 
 
+@elementwise("_contrib_quadratic")
+def quadratic(data, *, a: float = 0.0, b: float = 0.0, c: float = 0.0):
+    """``a data**2 + b data + c``.
+
+    >>> nd.contrib.quadratic(nd.array([2]), a=1, b=2, c=3).asscalar()
+    11.0
+    """
+    return a * data * data + b * data + c
+
+
 @register("_rrelu", outputs=("output", "mask"), infer=lambda a, s: (s, [s[0], s[0]]))
 def rrelu(xp, data, *, lower_bound: float = 0.125, upper_bound: float = 0.333999991, is_train, rng):
     """Leaky with slopes drawn evenly from an interval in training, with the mean slope else; and the slopes used."""

@@ -86,3 +86,4 @@ sample("softmax", A(2, 4, 3), C([[3, 1, 4], [2, 4, 1]]), use_length=True, axis=1
 sample("softmax", C([[1e5, 0, -1e5], [-1e5, -1e5, -1e5]]), ref=softmax, half=0)
 sample("SoftmaxActivation", A(2, 3, 4), ref=lambda x: softmax(x.reshape(2, 12)).reshape(x.shape))
 sample("SoftmaxActivation", A(2, 3, 4), mode="channel", ref=lambda x, mode: softmax(x, axis=1))
+sample("_contrib_quadratic", A(2, 3), a=1.5, b=-2.0, c=0.5, ref=lambda x, a, b, c: a * x * x + b * x + c)
