@@ -278,7 +278,8 @@ def _trace_saves(op: Op, attrs: Attrs, count: int, mask: tuple[bool, ...]) -> tu
     for node in topological([r.entry[0] for r in returned]):
         for i, e in enumerate(node.inputs):
             if e is not None:
-                level = SHAPE if node.op is not None and i in node.op.shape_only else WHOLE
+                # a call goes by what its first input is, so that one is kept whole
+                level = SHAPE if i and node.op is not None and i in node.op.shape_only else WHOLE
                 use[e[0]] = max(use.get(e[0], NOTHING), level)
     floor = SHAPE if visible > 1 else NOTHING
     return (tuple(use.get(v.entry[0], NOTHING) for v in ins),
