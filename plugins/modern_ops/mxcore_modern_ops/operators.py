@@ -41,7 +41,7 @@ def rms_norm(xp, data, gamma, *, axis: int = -1, eps: float = 1e-6):
     >>> mx.nd.rms_norm(mx.nd.array([[3., 4.]]), mx.nd.ones(2), eps=0).asnumpy().round(3)
     array([[0.849, 1.131]], dtype=float32)
     """
-    scale = xp.sqrt(xp.mean(data * data, axis=axis, keepdims=True) + eps)
+    scale = xp.sqrt(xp.mean(data * data, axis=axis, keepdims=True) + xp.scalar(eps, data.dtype))
     return data / scale * xp.reshape(gamma, _along(axis, data.ndim))
 
 
