@@ -8,7 +8,7 @@ from typing import Any
 from .dtype import is_floating
 from .errors import GradientError, MXNetError
 from .graph.gradient import Call, as_list, sweep
-from .graph.node import Node, Shaped, Variable
+from .graph.node import Node, Shaped, Variable, free
 from .ndarray.ndarray import NDArray
 from .registry import register
 from .registry.op import OPS, Op
@@ -104,10 +104,10 @@ class _RawWorld:
     def __init__(self, retain: bool) -> None:
         self.retain = retain
 
-    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call | None:
         saved = node.saved
         if saved is None:
-            raise _freed(node)
+            return None
         return Call(node.op, node.attrs, saved[0], saved[1], saved[3] if mask is None else mask)  # type: ignore[arg-type]
 
     def zeros(self, node: Node, j: int) -> Any:
@@ -136,9 +136,9 @@ class _EagerWorld:
     def __init__(self, cls: type) -> None:
         self.cls = cls
 
-    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call | None:
         if node.saved is None:
-            raise _freed(node)
+            return None
         ins, outs, dev, wanted = node.saved
         mask = wanted if mask is None else mask
         call = Call(node.op, node.attrs, [self._array(v, dev, e) for v, e in zip(ins, node.inputs, strict=False)],  # type: ignore[arg-type]
@@ -241,11 +241,6 @@ def _vjp_definition(*arrays: Any, of: Any) -> list:
 _vjp.composite = _vjp_definition
 
 
-def _freed(node: Node) -> MXNetError:
-    return MXNetError(f"the graph behind {node.op.name!r} was freed by an earlier backward pass; "  # type: ignore[union-attr]
-                         "call backward(retain_graph=True) to go through it again")
-
-
 def _explained(node: Node, error: Exception) -> Exception:
     if type(error) in (MXNetError, GradientError):
         return error
@@ -300,10 +295,18 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
     STATE.recording, STATE.training = False, train_mode
     try:
         found, order = sweep([h._entry for h in heads], raws, _RETAIN if retain_graph else _RELEASE)
+        reached = False
         for node in order:
-            if node.op is None and node.req != "null" and node.grad is not None:  # type: ignore[attr-defined]
-                slots = found.get(node)
-                _store(node, slots[0] if slots else None)  # type: ignore[arg-type]
+            if node.op is None:
+                reached = True
+                if node.req != "null" and node.grad is not None:  # type: ignore[attr-defined]
+                    slots = found.get(node)
+                    _store(node, slots[0] if slots else None)  # type: ignore[arg-type]
+        if not retain_graph:
+            free(order)
+        if not reached:
+            raise GradientError("nothing that the heads were computed from wants a gradient: what lies behind them was freed by "
+                                "an earlier backward pass; call that one with retain_graph=True")
     finally:
         STATE.recording, STATE.training = recording, training
 
@@ -373,7 +376,9 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
         else:
             firsts = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data
                       for h, g in zip(heads, grads, strict=True)]
-            found, _ = sweep([h._entry for h in heads], firsts, _RawWorld(retain), wanted=[n for n, _ in wanted])
+            found, order = sweep([h._entry for h in heads], firsts, _RETAIN if retain else _RELEASE, wanted=[n for n, _ in wanted])
+            if not retain:
+                free(order)
     results = []
     taken = {id(g) for g in firsts}  # a sum hands its head gradient on to all its terms
     for v, (node, j) in zip(variables, wanted, strict=True):

@@ -49,8 +49,8 @@ class World(Protocol):
     #: whether values are raw backend arrays
     raw: bool
 
-    def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
-        """The view of ``node`` for its rule; without a mask all inputs that lead somewhere are wanted."""
+    def call(self, node: Node, mask: Sequence[bool] | None) -> Call | None:
+        """The view of ``node`` for its rule; without a mask all inputs that lead somewhere are wanted. None if freed."""
 
     def zeros(self, node: Node, j: int) -> Any:
         """A zero gradient for output ``j``."""
@@ -152,6 +152,9 @@ def sweep(
                 release(node)
                 continue
             call = world.call(node, mask)
+            if call is None:
+                _check_freed(node, order, heads)
+                continue
             if op.several:
                 total = op.visible_count(node.attrs, len(node.inputs))
                 grads = grads[:total] + [None] * (total - len(grads))
@@ -181,6 +184,14 @@ def sweep(
                 accumulate(entry, g)
         release(node)
     return pending, order
+
+
+def _check_freed(node: Node, order: Sequence[Node], heads: Sequence[Entry]) -> None:
+    """A freed node is a constant to what was recorded afterwards, and an error to what was recorded before."""
+    users = [n for n in order if any(e is not None and e[0] is node for e in n.inputs)]
+    if any(n is node for n, _ in heads) or any(n.time < getattr(node, "freed", n.time + 1) for n in users):
+        raise GradientError(f"the graph behind {node.op.name!r} was freed by an earlier backward pass; "  # type: ignore[union-attr]
+                            "call backward(retain_graph=True) to go through it again")
 
 
 # ---------------------------------------------------------------- graph values

@@ -8,7 +8,7 @@ from typing import Any
 from ..registry.op import Op
 from ..registry.schema import EMPTY, Attrs
 
-__all__ = ["Entry", "Node", "Shaped", "Variable", "by_time", "topological"]
+__all__ = ["Entry", "Node", "Shaped", "Variable", "by_time", "free", "topological"]
 
 
 _CLOCK = itertools.count()
@@ -58,9 +58,11 @@ class Node:
         Tape only: the values that the gradient rule reads, inputs then outputs; see :mod:`mxcore.autograd`.
     time : int
         Counts up: a node is made after its inputs, so this is a topological order.
+    freed : int
+        Tape only: when :func:`free` was called.
     """
 
-    __slots__ = ("attrs", "inputs", "name", "op", "saved", "text", "time")
+    __slots__ = ("__weakref__", "attrs", "freed", "inputs", "name", "op", "saved", "text", "time")
 
     def __init__(self, op: Op | None, attrs: Attrs, inputs: tuple, name: str = "", text: dict[str, str] | None = None,
                  saved: Any = None) -> None:
@@ -89,6 +91,14 @@ class Variable(Node):
         self.grad: Any = None
         self.req = "write"
         self.fresh = False
+
+
+def free(nodes: Iterable[Node]) -> None:
+    """Let go of what the tape kept, and of the graph behind it. Arrays that were computed are constants from now on."""
+    now = next(_CLOCK)
+    for node in nodes:
+        if node.op is not None:
+            node.saved, node.inputs, node.freed = None, (), now
 
 
 def topological(heads: Iterable[Node], stop: Any = ()) -> list[Node]:

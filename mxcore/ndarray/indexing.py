@@ -16,7 +16,7 @@ from ..ops.core import Slot
 from ..ops.indexing import check_range
 from ..registry.op import OPS
 from ..registry.schema import Attrs
-from ..runtime.invoke import STATE, record_call, wrap
+from ..runtime.invoke import STATE, check_write, record_call, wrap
 from .ndarray import NDArray
 
 __all__ = ["getitem", "setitem"]
@@ -175,12 +175,19 @@ def _as_int(v: Any) -> int:
 
 def setitem(x: NDArray, key: Any, value: Any) -> None:
     """``x[key] = value``: the value is broadcast and takes the array's type."""
-    if STATE.recording and x._entry is not None:
-        raise MXNetError(
-            "Inplace operations (+=, -=, x[:]=, etc) are not supported when recording with autograd: this array is part "
-            "of the recorded computation. Compute a new array, or write outside of autograd.record().")
+    if STATE.recording:
+        check_write(x)
     dev = x._dev
     plain, arrays = _normalize(x, key)
+    if STATE.recording and isinstance(value, NDArray) and value._entry is not None:
+        if arrays or any(k != slice(None) for k in plain):
+            raise MXNetError("Inplace operations (+=, x[:]=, out=, etc) are not supported when recording with autograd: only a "
+                             f"whole array (x[:] = ...) can be set to a recorded value, not the part {key!r}. Put the parts "
+                             "together with concat or stack, or write outside of autograd.record().")
+        if value.ndim > x.ndim:
+            value = value.reshape(value.shape[value.ndim - x.ndim:])
+        x._assign_recorded(value)
+        return
     filled = tuple([arrays[k.number]._data if type(k) is Slot else k for k in plain])
     if isinstance(value, NDArray):
         raw = value._raw_on(dev)
@@ -205,8 +212,6 @@ def setitem(x: NDArray, key: Any, value: Any) -> None:
                              "written; write to a copy()") from error
         raise ShapeError(f"cannot assign a value of shape {getattr(raw, 'shape', ())} to key {key!r} of an array of shape "
                          f"{x.shape}: {error}") from error
-    if x._entry is not None and x._entry[0].op is not None:
-        x._entry = None
 
 
 def _squeezed(dev: Any, target: Any, key: tuple, raw: Any) -> Any:

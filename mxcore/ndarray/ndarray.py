@@ -16,9 +16,9 @@ from ..errors import MXNetError, ShapeError
 from ..graph.node import Variable
 from ..ops import load
 from ..registry.op import APPLY, OPS, Op
-from ..registry.schema import Attrs
+from ..registry.schema import EMPTY, Attrs
 from ..runtime.device import Device, device_of
-from ..runtime.invoke import STATE, invoke, invoke_pair, wrap
+from ..runtime.invoke import STATE, check_write, invoke, invoke_pair, wrap
 from .fluent import ArrayMethods
 
 __all__ = ["NDArray"]
@@ -105,11 +105,12 @@ class NDArray(ArrayMethods):
            [7., 9.]], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_data", "_dev", "_entry")
+    __slots__ = ("__weakref__", "_data", "_dev", "_entry", "_kept")
     __array_priority__ = 1000.0
     _data: Any
     _dev: Device
     _entry: Any
+    _kept: Any  # set by mxcore.runtime.invoke.record_call on constants that the tape keeps
 
     def __init__(self, source: Any, ctx: Context | None = None) -> None:
         """Wrap raw backend memory, or copy an array-like (prefer :func:`mxcore.nd.array`)."""
@@ -289,6 +290,8 @@ class NDArray(ArrayMethods):
             return other
         if other.shape != self.shape:
             raise ShapeError(f"copyto: shapes must be equal, the source has {self.shape}, the target {other.shape}")
+        if STATE.recording and self._entry is not None:
+            return other._assign_recorded(self)
         other._assign_raw(self._raw_on(other._dev))
         return other
 
@@ -438,6 +441,17 @@ class NDArray(ArrayMethods):
             record_call(op, attrs, (self,), results, (new,))
         return new
 
+    def broadcast_to(self, shape: Any = (), out: Any = None, name: str | None = None, **kwargs: Any) -> NDArray:
+        """The array repeated along its axes of length 1, and along new leading axes.
+
+        >>> nd.array([1, 2]).broadcast_to((3, 2)).shape
+        (3, 2)
+        """
+        op = OPS["broadcast_to"]
+        attrs = op.parse({"shape": shape, **kwargs})
+        lead = len(attrs.shape) - self.ndim
+        return invoke(op, (self.reshape((1,) * lead + self.shape) if lead > 0 else self,), attrs, out)
+
     def reshape_view(self, *shape: Any, **kwargs: Any) -> NDArray:
         """Same as :meth:`reshape`."""
         return self.reshape(*shape, **kwargs)
@@ -448,13 +462,16 @@ class NDArray(ArrayMethods):
 
     def _assign_raw(self, raw: Any) -> None:
         """Write raw values into this array's memory."""
-        if STATE.recording and self._entry is not None:
-            raise MXNetError(
-                "Inplace operations (+=, -=, x[:]=, etc) are not supported when recording with autograd: this array is "
-                "part of the recorded computation. Compute a new array, or write outside of autograd.record().")
+        if STATE.recording:
+            check_write(self)
         self._dev.xp.copyto(self._data, raw)
-        if self._entry is not None and type(self._entry[0]) is not Variable:
-            self._entry = None
+
+    def _assign_recorded(self, value: NDArray) -> NDArray:
+        """Write all of this array while recording, so that gradients flow on to ``value``."""
+        value = value.as_in_context(self.context).astype(self.dtype, copy=False)
+        if value.shape != self.shape:
+            value = value.broadcast_to(self.shape)
+        return invoke(OPS["_copy"], (value,), EMPTY, self)
 
     # ------------------------------------------------------------ arithmetic
     __add__ = _operator("broadcast_add", "_plus_scalar", "+")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 from ..errors import ArgumentError, ContextError
 from ..graph.node import Node, Shaped, Variable, topological
@@ -76,6 +77,9 @@ class CachedOp:
         if kept is not None:
             shapes = [Shaped(r.shape, r.dtype) for r in results]
             node = Node(self.op, EMPTY, tuple([a._entry for a in args]), "", None, ([*raws, kept, program], shapes, dev, mask))
+            for a in args:
+                if a._entry is None:
+                    a._kept = ref(node)
             for j, o in enumerate(outs):
                 o._entry = (node, j)
         return outs[0] if len(outs) == 1 else outs

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ref
 
-from ..errors import ContextError, DTypeError, MXNetError, ShapeError
+from ..errors import ArgumentError, ContextError, DTypeError, MXNetError, ShapeError
 from ..graph.gradient import NOTHING, WHOLE, saves
 from ..graph.node import Node, Shaped, Variable
 from ..registry.kernels import resolve
@@ -14,7 +15,7 @@ from ..registry.op import Op
 from ..registry.schema import Attrs
 from .explain import explain
 
-__all__ = ["HOOKS", "STATE", "apply_raw", "create", "generator", "invoke", "invoke_pair", "record_call", "run_kernel", "wrap"]
+__all__ = ["HOOKS", "STATE", "apply_raw", "check_write", "create", "generator", "invoke", "invoke_pair", "record_call", "run_kernel", "wrap"]
 
 _new: Any = object.__new__
 
@@ -222,20 +223,43 @@ def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attr
     count = op.visible_count(attrs, len(arrays))
     if len(outs) != count:
         raise ShapeError(f"out has {len(outs)} arrays, but the operator has {count} outputs")
+    recorded = STATE.recording and any(a is not None and a._entry is not None for a in arrays)
     for o, r in zip(outs, results, strict=False):
+        if not hasattr(o, "_entry"):
+            raise ArgumentError(f"out must be an array, got {type(o).__name__}")
         if o.shape != r.shape:
             raise ShapeError(f"out has shape {o.shape}, but the result has shape {r.shape}")
         if o._data.dtype != r.dtype:
             raise DTypeError(f"out is {o._data.dtype}, but the result is {r.dtype}; use astype or another out")
-        if STATE.recording and o._entry is not None:
-            raise MXNetError(
-                "out is an array that is already in a recorded computation; in-place operations (out=, +=, x[:]=) on "
-                "such arrays are not supported when recording with autograd: compute into a new array")
+        if arrays and o._dev.backend is not arrays[0]._dev.backend:
+            raise ContextError(f"out is on {o._dev.ctx}, but the inputs are on {arrays[0]._dev.ctx}; use as_in_context")
+        if STATE.recording:
+            check_write(o)
+            if recorded and any(o is a for a in arrays):
+                raise _in_place("out is also an input")
     for o, r in zip(outs, results, strict=False):
         o._dev.xp.copyto(o._data, r)
-        if o._entry is not None and type(o._entry[0]) is not Variable:  # a variable stays one, with a new value
-            o._entry = None
     return outs
+
+
+def check_write(o: Any) -> None:
+    """Raise if a write to an array would change what is recorded; asked while recording only, as in MXNet.
+
+    A write outside of ``autograd.record()`` is the program's own affair: gradients are then those at the new values.
+    """
+    if o._entry is not None:
+        node = o._entry[0]
+        if node.op is None or node.saved is not None:
+            raise _in_place("this array is part of the recorded computation")
+        o._entry = None  # that computation was freed
+    node = getattr(o, "_kept", lambda: None)()
+    if node is not None and node.saved is not None:
+        raise _in_place(f"the gradient of {node.op.name!r}, which is recorded, needs the value that this array has")
+
+
+def _in_place(reason: str) -> MXNetError:
+    return MXNetError(f"Inplace operations (+=, x[:]=, out=, etc) are not supported when recording with autograd: {reason}. "
+                      "Compute a new array, or write outside of autograd.record().")
 
 
 _ONE, _ALL = (True,), (WHOLE,)
@@ -260,6 +284,10 @@ def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[A
             None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
             for r, m in zip(results, modes_out, strict=False)]
     node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev, mask))
+    if False in mask:
+        for a, m in zip(arrays, modes_in):
+            if m == WHOLE and a is not None and a._entry is None:
+                a._kept = ref(node)  # a constant that must not be written while recording; see check_write
     if len(outs) == 1:
         outs[0]._entry = (node, 0)
     else:

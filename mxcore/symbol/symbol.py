@@ -11,7 +11,7 @@ import numpy as np
 from .. import attribute
 from .. import name as names
 from ..dtype import code_of
-from ..errors import ArgumentError, MXNetError
+from ..errors import ArgumentError, GradientError, MXNetError
 from ..files.atomic import atomic_write
 from ..graph.compose import Value
 from ..graph.gradient import symbolic_gradient
@@ -446,7 +446,9 @@ def from_tape(entry: Entry) -> Symbol:
     count = 0
     manager = names.NameManager()
     for n in topological([entry[0]]):
-        if n.op is None:
+        if n.op is None or n.saved is None:
+            if n is entry[0] and n.op is not None:
+                raise GradientError(f"get_symbol: the graph behind {n.op.name!r} was freed by a backward pass")
             copies[n] = Variable(f"var{count}")
             count += 1
             continue
