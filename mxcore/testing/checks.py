@@ -28,7 +28,14 @@ from .calling import (
     symbol_of,
     written,
 )
-from .gradients import check_bound_gradient, check_gradient, check_second, check_symbolic_second, check_third
+from .gradients import (
+    check_bound_gradient,
+    check_gradient,
+    check_gradient_types,
+    check_second,
+    check_symbolic_second,
+    check_third,
+)
 from .kernels import check_kernels
 from .sampling import Sample
 
@@ -219,6 +226,19 @@ def check_partial_inference(s: Sample, ctx: Context) -> None:
         agrees({k: v for k, v in shapes.items() if k != n})
         for axis in range(len(shape)):
             agrees({**shapes, n: tuple(0 if i == axis else d for i, d in enumerate(shape))})
+    actual = {named(i): a.dtype.type for i, a in enumerate(arrays)}
+    for known in ({}, {"x0": actual["x0"]}, {n: t for n, t in actual.items() if n != "x0"}):
+        found = symbol.infer_type_partial(**known)
+        for n, t in zip([*args, *aux], [*found[0], *found[2]], strict=True):
+            if t is not None and t != actual[n] and not s.inputs[int(n[1:])].dtype:
+                raise AssertionError(f"{s.id}: from the types {known}, that of {n} is inferred as {t}; it is {actual[n]}")
+    if len(outs) == 1 and s.judge is None:  # backwards, from the output
+        beyond = sym.elemwise_add(symbol, sym.var("y"))
+        for known in ({}, {"x0": shapes["x0"]}, {n: d for n, d in shapes.items() if n != "x0"}):
+            got = beyond.infer_shape_partial(**known, y=outs[0])
+            names = [n for n in beyond.list_arguments() if n != "y"]
+            _agrees(s, [d for n, d in zip(beyond.list_arguments(), got[0], strict=True) if n != "y"], [shapes[n] for n in names],
+                    f"argument (of {names}, from the output)")
     if "layer" in s.tags:
         got = symbol.infer_shape(x0=arrays[0].shape)
         if got != ([shapes[n] for n in args], outs, [shapes[n] for n in aux]):
@@ -245,9 +265,9 @@ def check_json(s: Sample, ctx: Context) -> None:
 #: name -> check
 CHECKS: dict[str, Callable[[Sample, Context], None]] = {
     "forward": check_forward, "agreement": check_agreement, "types": check_types, "memory": check_memory,
-    "gradient": check_gradient, "second": check_second, "third": check_third, "symbol": check_symbol,
+    "gradient": check_gradient, "gradient_types": check_gradient_types, "second": check_second, "third": check_third, "symbol": check_symbol,
     "symbolic_second": check_symbolic_second, "inference": check_inference, "partial": check_partial_inference,
     "json": check_json, "kernels": check_kernels,
 }
 #: those whose outcome depends on the device: the others look at graphs only
-PORTABLE = ("forward", "agreement", "types", "memory", "gradient", "second", "symbol", "kernels")
+PORTABLE = ("forward", "agreement", "types", "memory", "gradient", "gradient_types", "second", "symbol", "kernels")

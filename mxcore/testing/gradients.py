@@ -20,7 +20,7 @@ from ..ndarray.ndarray import NDArray
 from .calling import bound, call, close, floating, given, mode, named, on_device, seed, symbol_of, wanted
 from .sampling import Sample
 
-__all__ = ["check_bound_gradient", "check_gradient", "check_second", "check_symbolic_second", "check_third"]
+__all__ = ["check_bound_gradient", "check_gradient", "check_gradient_types", "check_second", "check_symbolic_second", "check_third"]
 
 _EPS = 1e-5
 
@@ -119,6 +119,23 @@ def check_gradient(s: Sample, ctx: Context) -> None:
 
     for i, together in zip(which, found(which), strict=True):
         close(found([i])[0], together, s, f"gradient of input {i}, asked for alone")
+
+
+def check_gradient_types(s: Sample, ctx: Context) -> None:
+    """Gradients have the types of their arrays, also in float32, float16 and bfloat16, and are finite there."""
+    which = wanted(s)
+    if s.order < 1 or not which:
+        return
+    heads = _heads(s, ctx)
+    for dtype in ("float32", "float16", "bfloat16"):
+        xs = _marked(s.arrays(dtype), which, ctx)
+        with autograd.record(train_mode=s.train):
+            grads = _gradients(s, xs, which, heads, ctx, False)
+        for i, g in zip(which, grads or (), strict=False):
+            if g.dtype != xs[i].dtype:
+                raise AssertionError(f"{s.id}: the gradient of input {i} is {g.dtype}, the input {xs[i].dtype}")
+            if (s.single if dtype == "float32" else s.half) and not np.isfinite(g.asnumpy().astype(np.float64)).all():
+                raise AssertionError(f"{s.id}: the gradient of input {i} is not finite in {dtype}")
 
 
 def check_second(s: Sample, ctx: Context) -> None:

@@ -87,7 +87,7 @@ def _total(a: np.ndarray) -> np.ndarray:
 
 def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Sum of ``a * b`` for each channel."""
-    if a.shape[2] == 1:
+    if a.shape[2] == 1 and a.dtype.char in "fde":  # einsum has no bfloat16
         return np.einsum("nc,nc->c", a[..., 0], b[..., 0])
     return np.add.reduce(np.vecdot(a, b), axis=0)
 
