@@ -227,11 +227,11 @@ def check_partial_inference(s: Sample, ctx: Context) -> None:
         for axis in range(len(shape)):
             agrees({**shapes, n: tuple(0 if i == axis else d for i, d in enumerate(shape))})
     actual = {named(i): a.dtype.type for i, a in enumerate(arrays)}
-    for known in ({}, {"x0": actual["x0"]}, {n: t for n, t in actual.items() if n != "x0"}):
-        found = symbol.infer_type_partial(**known)
+    for types in ({}, {"x0": actual["x0"]}, {n: t for n, t in actual.items() if n != "x0"}):
+        found = symbol.infer_type_partial(**types)
         for n, t in zip([*args, *aux], [*found[0], *found[2]], strict=True):
             if t is not None and t != actual[n] and not s.inputs[int(n[1:])].dtype:
-                raise AssertionError(f"{s.id}: from the types {known}, that of {n} is inferred as {t}; it is {actual[n]}")
+                raise AssertionError(f"{s.id}: from the types {types}, that of {n} is inferred as {t}; it is {actual[n]}")
     if len(outs) == 1 and s.judge is None:  # backwards, from the output
         beyond = sym.elemwise_add(symbol, sym.var("y"))
         for known in ({}, {"x0": shapes["x0"]}, {n: d for n, d in shapes.items() if n != "x0"}):
@@ -265,9 +265,9 @@ def check_json(s: Sample, ctx: Context) -> None:
 #: name -> check
 CHECKS: dict[str, Callable[[Sample, Context], None]] = {
     "forward": check_forward, "agreement": check_agreement, "types": check_types, "memory": check_memory,
-    "gradient": check_gradient, "gradient_types": check_gradient_types, "second": check_second, "third": check_third, "symbol": check_symbol,
-    "symbolic_second": check_symbolic_second, "inference": check_inference, "partial": check_partial_inference,
-    "json": check_json, "kernels": check_kernels,
+    "gradient": check_gradient, "gradient_types": check_gradient_types, "second": check_second, "third": check_third,
+    "symbol": check_symbol, "symbolic_second": check_symbolic_second, "inference": check_inference,
+    "partial": check_partial_inference, "json": check_json, "kernels": check_kernels,
 }
 #: those whose outcome depends on the device: the others look at graphs only
 PORTABLE = ("forward", "agreement", "types", "memory", "gradient", "gradient_types", "second", "symbol", "kernels")

@@ -20,7 +20,8 @@ from ..ndarray.ndarray import NDArray
 from .calling import bound, call, close, floating, given, mode, named, on_device, seed, symbol_of, wanted
 from .sampling import Sample
 
-__all__ = ["check_bound_gradient", "check_gradient", "check_gradient_types", "check_second", "check_symbolic_second", "check_third"]
+__all__ = ["check_bound_gradient", "check_gradient", "check_gradient_types", "check_second", "check_symbolic_second",
+           "check_third"]
 
 _EPS = 1e-5
 

@@ -168,6 +168,33 @@ def test_partial_shapes():
         checks.check_partial_inference(of(A(2, 3), A(1, 3)), cpu())
 
 
+def test_shapes_from_outputs():
+    op = enter(square, square_gradient, infer=lambda a, s: (s, [s[0] and s[0][-2:]]))
+    op.backwards(lambda attrs, ins, outs: [(1, *outs[0])] if ins[0] is None and outs[0] is not None else ins)
+    with pytest.raises(AssertionError, match="from the output"):
+        checks.check_partial_inference(of(), cpu())
+
+
+def test_partial_types():
+    enter(lambda xp, data, index: data + xp.astype(index, data.dtype), uniform=False, nograd=True,
+          types=lambda a, t, n: ([t[0], t[1] or np.dtype("int64")], [t[0]]))
+    with pytest.raises(AssertionError, match="from the types"):
+        checks.check_partial_inference(of(A(2), A(2)), cpu())
+
+
+def test_types_of_gradients():
+    enter(square, lambda n, g: OPS["Cast"](square_gradient(n, g), dtype="float32"))
+    with pytest.raises(AssertionError, match="the gradient of input 0 is"):
+        gradients.check_gradient_types(of(), cpu())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:mxcore")
+def test_gradients_that_overflow():
+    enter(square, lambda n, g: OPS["_mul_scalar"](OPS["_mul_scalar"](g, scalar=6e4), scalar=2.0))
+    with pytest.raises(AssertionError, match="not finite in float16"):
+        gradients.check_gradient_types(of(), cpu())
+
+
 def test_layers_tell_all_shapes():
     enter(lambda xp, data, weight: data + weight, nograd=True, infer=lambda a, s: (s, [s[0]]))
     s = of(A(2), A(2), tags=frozenset({"layer"}))
