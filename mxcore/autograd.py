@@ -480,7 +480,7 @@ def record_function(rule: Callable, inputs: Sequence[NDArray], outs: Sequence[ND
     op.rule, op.outputs = raw_rule, tuple(f"output{j}" for j in range(len(outs)))
     entries = tuple(i._entry for i in inputs)
     node = Node(op, EMPTY, entries, name, None,
-                ([None] * len(inputs), [Shaped(o.shape, o._data.dtype) for o in outs], dev, [e is not None for e in entries]))
+                ([None] * len(inputs), [Shaped(o.shape, o._data.dtype, dev) for o in outs], dev, [e is not None for e in entries]))
     for j, o in enumerate(outs):
         if o._entry is not None:  # an input handed through
             raise GradientError(f"{name}.forward must return new arrays, not its inputs")

@@ -14,9 +14,9 @@ from ..errors import GradientError
 from ..registry.op import OPS, Op
 from ..registry.schema import Attrs
 from .compose import Value, leaf
-from .node import Entry, Node, Shaped, by_time, topological
+from .node import Entry, Node, by_time, topological
 
-__all__ = ["NOTHING", "SHAPE", "WHOLE", "Call", "GraphWorld", "World", "as_list", "keep", "saves", "sweep", "symbolic_gradient"]
+__all__ = ["NOTHING", "SHAPE", "WHOLE", "Call", "GraphWorld", "World", "as_list", "saves", "sweep", "symbolic_gradient"]
 
 NOTHING, SHAPE, WHOLE = 0, 1, 2
 
@@ -121,7 +121,7 @@ def sweep(
     if wanted is not None:
         needed = set(keep)
         for node in order:
-            if any(e is not None and e[0] in needed for e in node.inputs):
+            if any(e is not None and e[0] in needed for e in node.inputs) or hasattr(node, "freed"):
                 needed.add(node)
     release, raw = world.release, world.raw
     for node in reversed(order):
@@ -138,6 +138,8 @@ def sweep(
         if needed is not None:
             mask = [e is not None and e[0] in needed for e in node.inputs]
             if True not in mask:
+                if hasattr(node, "freed"):
+                    _check_freed(node, order, heads)
                 release(node)
                 continue
         try:
@@ -295,10 +297,3 @@ def _trace_saves(op: Op, attrs: Attrs, count: int, mask: tuple[bool, ...]) -> tu
     floor = SHAPE if visible > 1 else NOTHING
     return (tuple(use.get(v.entry[0], NOTHING) for v in ins),
             tuple(max(use.get(v.entry[0], NOTHING), floor) for v in outs))
-
-
-def keep(value: Any, level: int) -> Any:
-    """The part of an array that ``level`` asks for."""
-    if level == WHOLE:
-        return value
-    return Shaped(value.shape, value.dtype) if level == SHAPE and value is not None else None

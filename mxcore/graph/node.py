@@ -15,12 +15,12 @@ _CLOCK = itertools.count()
 
 
 class Shaped:
-    """Stands for an array of which only shape and type matter (the tape keeps it instead of the array)."""
+    """Stands for an array of which only shape, type and device matter (the tape keeps it instead of the array)."""
 
-    __slots__ = ("dtype", "shape")
+    __slots__ = ("dev", "dtype", "shape")
 
-    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
-        self.shape, self.dtype = shape, dtype
+    def __init__(self, shape: tuple[int, ...], dtype: Any, dev: Any) -> None:
+        self.shape, self.dtype, self.dev = shape, dtype, dev
 
     @property
     def ndim(self) -> int:

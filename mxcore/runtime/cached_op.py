@@ -75,7 +75,7 @@ class CachedOp:
         else:
             outs = [wrap(cls, r, dev) for r in results]
         if kept is not None:
-            shapes = [Shaped(r.shape, r.dtype) for r in results]
+            shapes = [Shaped(r.shape, r.dtype, dev) for r in results]
             node = Node(self.op, EMPTY, tuple([a._entry for a in args]), "", None, ([*raws, kept, program], shapes, dev, mask))
             for a in args:
                 if a._entry is None:

@@ -11,7 +11,7 @@ from ..errors import ArgumentError, ContextError, DTypeError, MXNetError, ShapeE
 from ..graph.gradient import NOTHING, WHOLE, saves
 from ..graph.node import Node, Shaped, Variable
 from ..registry.kernels import resolve
-from ..registry.op import Op
+from ..registry.op import APPLY, Op
 from ..registry.schema import Attrs
 from .explain import explain
 
@@ -277,11 +277,12 @@ def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[A
         mask = tuple([e is not None for e in entries])
     modes_in, modes_out, kept_in, kept_out = attrs.saves.get(mask) or saves(op, attrs, mask)
     if kept_in is None:
-        kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype)
+        dev = outs[0]._dev
+        kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype, dev)
                    for a, m in zip(arrays, modes_in, strict=True)]
     if kept_out is None:
         kept_out = results if modes_out == _ALL else [
-            None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype)
+            None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype, outs[0]._dev)
             for r, m in zip(results, modes_out, strict=False)]
     node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev, mask))
     if False in mask:
@@ -293,6 +294,14 @@ def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[A
     else:
         for j, o in enumerate(outs):
             o._entry = (node, j)
+
+
+def _apply_shaped(op: Op, arrays: Sequence[Any], attrs: Attrs) -> Any:
+    """An operator of a gradient rule whose first input was kept as its shape only (``zeros_like``)."""
+    return APPLY[arrays[0].dev.array_type](op, arrays, attrs)
+
+
+APPLY[Shaped] = _apply_shaped
 
 
 def apply_raw(backend: Any) -> Callable:

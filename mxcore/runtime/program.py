@@ -188,7 +188,7 @@ class Program:
         outs = [own(values[s]) if c else values[s] for s, c in zip(self.out_slots, self.copied, strict=True)]
         if not self.kept and not any(self.wanted):
             return outs, None
-        kept = {s: values[s] if level == WHOLE else Shaped(values[s].shape, values[s].dtype)
+        kept = {s: values[s] if level == WHOLE else Shaped(values[s].shape, values[s].dtype, self.dev)
                 for s, level in self.kept.items()}
         return outs, Kept(kept, state)
 
