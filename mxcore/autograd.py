@@ -376,7 +376,8 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
         else:
             firsts = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data
                       for h, g in zip(heads, grads, strict=True)]
-            found, order = sweep([h._entry for h in heads], firsts, _RETAIN if retain else _RELEASE, wanted=[n for n, _ in wanted])
+            world = _RETAIN if retain else _RELEASE
+            found, order = sweep([h._entry for h in heads], firsts, world, wanted=[n for n, _ in wanted])
             if not retain:
                 free(order)
     results = []
@@ -479,8 +480,8 @@ def record_function(rule: Callable, inputs: Sequence[NDArray], outs: Sequence[ND
     op = Op(name, rule, OPS["_copy"].schema)
     op.rule, op.outputs = raw_rule, tuple(f"output{j}" for j in range(len(outs)))
     entries = tuple(i._entry for i in inputs)
-    node = Node(op, EMPTY, entries, name, None,
-                ([None] * len(inputs), [Shaped(o.shape, o._data.dtype, dev) for o in outs], dev, [e is not None for e in entries]))
+    shapes = [Shaped(o.shape, o._data.dtype, dev) for o in outs]
+    node = Node(op, EMPTY, entries, name, None, ([None] * len(inputs), shapes, dev, [e is not None for e in entries]))
     for j, o in enumerate(outs):
         if o._entry is not None:  # an input handed through
             raise GradientError(f"{name}.forward must return new arrays, not its inputs")

@@ -9,13 +9,14 @@ from weakref import ref
 
 from ..errors import ArgumentError, ContextError, DTypeError, MXNetError, ShapeError
 from ..graph.gradient import NOTHING, WHOLE, saves
-from ..graph.node import Node, Shaped, Variable
+from ..graph.node import Node, Shaped
 from ..registry.kernels import resolve
 from ..registry.op import APPLY, Op
 from ..registry.schema import Attrs
 from .explain import explain
 
-__all__ = ["HOOKS", "STATE", "apply_raw", "check_write", "create", "generator", "invoke", "invoke_pair", "record_call", "run_kernel", "wrap"]
+__all__ = ["HOOKS", "STATE", "apply_raw", "check_write", "create", "generator", "invoke", "invoke_pair", "record_call",
+           "run_kernel", "wrap"]
 
 _new: Any = object.__new__
 

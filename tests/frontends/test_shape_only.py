@@ -14,6 +14,9 @@ def _(n, g):
     return OPS["zeros_like"](n.inputs[0])
 
 
+del OPS["_test_constant_gradient"]  # the record is enough here; the table belongs to all tests
+
+
 def test_zeros_of_a_shape():
     x = mx.nd.array([1.0, 2.0])
     x.attach_grad()
