@@ -220,9 +220,9 @@ class GraphWorld:
         if op.shaped:
             # its definition looks at shapes, which a graph does not have: differentiate it when they are known
             present = [i is not None for i in call.inputs]
-            found = iter(as_list(OPS["_vjp"](*[i for i in call.inputs if i is not None], *grads,
-                                             of=(op, call.attrs, tuple(present)))))
-            return [next(found) if p else None for p in present]
+            made = iter(as_list(OPS["_vjp"](*[i for i in call.inputs if i is not None], *grads,
+                                            of=(op, call.attrs, tuple(present)))))
+            return [next(made) if p else None for p in present]
         identity = OPS["_frontier"]
         marked = [None if i is None else identity(i) for i in call.inputs]
         results = as_list(op.composite(*marked, **call.attrs))  # type: ignore[misc]

@@ -63,6 +63,7 @@ class Node:
     """
 
     __slots__ = ("__weakref__", "attrs", "freed", "inputs", "name", "op", "saved", "text", "time")
+    freed: int
 
     def __init__(self, op: Op | None, attrs: Attrs, inputs: tuple, name: str = "", text: dict[str, str] | None = None,
                  saved: Any = None) -> None:
