@@ -59,7 +59,7 @@ def dtype_of(spec: object, default: object = "float32") -> np.dtype:
         from .errors import DTypeError
 
         raise DTypeError(f"{spec!r} is not a data type of mxcore; there are {', '.join(_NUMBER)}")
-    if isinstance(spec, (str, int, type, np.dtype)):
+    if isinstance(spec, (str, type, np.dtype)):  # not int: True and 1.0 would find what 1 means
         _CACHE[spec] = result
     return result
 
