@@ -90,6 +90,15 @@ def bind(op: Op, args: Sequence[Any], kwargs: dict[str, Any],
                 arrays[i] = value
         else:
             given[key] = value
+    if op.inputs_of is not None and len(inputs) > 1:
+        # arrays by position stand for the inputs that the attributes leave: RNN without state_cell, CTCLoss with one length
+        leading = [a for a in args[: len(inputs)] if a is not None]
+        if len(leading) > 1 and len(leading) == sum(a is not None for a in arrays):
+            wanted = op.input_names(op.parse(given))
+            if len(leading) == len(wanted) and wanted != inputs[: len(wanted)]:
+                arrays = [None] * len(inputs)
+                for n, a in zip(wanted, leading, strict=True):
+                    arrays[inputs.index(n)] = a
     return arrays, given, out, name
 
 
