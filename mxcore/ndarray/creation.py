@@ -9,7 +9,7 @@ import numpy as np
 
 from ..context import Context, current_context
 from ..dtype import dtype_of
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, OutOfMemoryError, ShapeError
 from ..registry.op import OPS
 from ..runtime.device import device_of, devices
 from ..runtime.invoke import invoke, wrap
@@ -68,7 +68,11 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
 def empty(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
     """An array with undefined values."""
     dev = device_of(ctx or current_context())
-    return wrap(NDArray, dev.backend.empty(_shape(shape), dtype_of(dtype), dev.index), dev)
+    try:
+        raw = dev.backend.empty(_shape(shape), dtype_of(dtype), dev.index)
+    except MemoryError as error:
+        raise OutOfMemoryError(f"no memory for an array of shape {_shape(shape)} on {dev.ctx}: {error}") from error
+    return wrap(NDArray, raw, dev)
 
 
 def zeros(shape: Any, ctx: Context | None = None, dtype: Any = None, **kwargs: Any) -> NDArray:

@@ -191,6 +191,7 @@ def errors_of_devices(ctx: Context) -> None:
 def errors_of_memory(ctx: Context) -> None:
     """Too large an array is an OutOfMemoryError, and the next one is made."""
     _raises(OutOfMemoryError, lambda: nd.zeros((2**25, 2**27), ctx=ctx))
+    _raises(OutOfMemoryError, lambda: nd.empty((2**25, 2**27), ctx=ctx))
     _raises(MXNetError, lambda: nd.broadcast_to(nd.ones((1, 1), ctx=ctx), shape=(2**25, 2**27)))
     _same(nd.zeros((2,), ctx=ctx), np.zeros(2, np.float32), "an array after one that was too large")
 
