@@ -6,7 +6,7 @@ from typing import Any
 
 from ..registry import register, rules
 from ..runtime.device import Device
-from ..runtime.invoke import record_call, wrap
+from ..runtime.invoke import STATE, record_call, wrap
 from .ndarray import NDArray
 
 __all__ = ["copy_recorded"]
@@ -20,7 +20,12 @@ def _copy_to_device(xp: Any, data: Any, *, source: object, target: object) -> An
 
 @_copy_to_device.gradient
 def _(n: Any, g: Any) -> Any:
-    return _copy_to_device(g, source=n.attrs.target, target=n.attrs.source)
+    source, target = n.attrs.source, n.attrs.target
+    if isinstance(g, NDArray):
+        return copy_recorded(g, source)
+    if isinstance(g, target.array_type):
+        return move(g, target, source)
+    return _copy_to_device(g, source=target, target=source)
 
 
 def move(raw: Any, source: Any, target: Any) -> Any:
@@ -33,6 +38,7 @@ def move(raw: Any, source: Any, target: Any) -> Any:
 def copy_recorded(x: NDArray, dev: Device) -> NDArray:
     """A copy of ``x`` on ``dev`` through which gradients flow back."""
     new = wrap(type(x), move(x._data, x._dev, dev), dev)
-    attrs = _copy_to_device.parse({"source": x._dev, "target": dev})
-    record_call(_copy_to_device, attrs, (x,), (new._data,), (new,))
+    if STATE.recording and x._entry is not None:
+        attrs = _copy_to_device.parse({"source": x._dev, "target": dev})
+        record_call(_copy_to_device, attrs, (x,), (new._data,), (new,))
     return new

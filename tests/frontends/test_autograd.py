@@ -367,8 +367,9 @@ def test_a_result_that_is_changed_afterwards_keeps_its_graph():
 
 WRITES = {
     "+=": lambda a: a.__iadd__(1), "-=": lambda a: a.__isub__(1), "*=": lambda a: a.__imul__(2),
-    "/=": lambda a: a.__itruediv__(2), "%=": lambda a: a.__imod__(2), "**=": lambda a: a.__ipow__(2), "x[:]": lambda a: a.__setitem__(slice(None), 0),
-    "x[0]": lambda a: a.__setitem__(0, 1), "x[[0]]": lambda a: a.__setitem__([0], 1), "out": lambda a: nd.exp(nd.ones(2), out=a),
+    "/=": lambda a: a.__itruediv__(2), "%=": lambda a: a.__imod__(2), "**=": lambda a: a.__ipow__(2),
+    "x[:]": lambda a: a.__setitem__(slice(None), 0), "x[0]": lambda a: a.__setitem__(0, 1),
+    "x[[0]]": lambda a: a.__setitem__([0], 1), "out": lambda a: nd.exp(nd.ones(2), out=a),
     "copyto": lambda a: nd.ones(2).copyto(a), "slice_assign": lambda a: a.slice_assign(1, (0,), (1,)),
     "zeros": lambda a: nd.zeros(2, out=a), "random": lambda a: nd.random.uniform(out=a),
 }

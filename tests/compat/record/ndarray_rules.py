@@ -15,7 +15,8 @@ TYPES = ["float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bo
 OPERATORS = ["add", "sub", "mul", "truediv", "mod", "pow", "eq", "ne", "gt", "ge", "lt", "le"]
 SCALARS = ["2", "2.5", "-3", "0", "True", "np.float64(2.5)", "np.float32(1.5)", "np.int64(3)", "np.int32(3)"]
 UNARY = ["abs", "negative", "sign", "square", "round", "floor", "ceil", "rint", "fix", "trunc", "exp", "sqrt", "log", "sin",
-         "tanh", "sigmoid", "relu", "reciprocal", "cbrt", "expm1", "logical_not", "ones_like", "zeros_like", "BlockGrad", "sum", "mean",
+         "tanh", "sigmoid", "relu", "reciprocal", "cbrt", "expm1", "logical_not",
+         "ones_like", "zeros_like", "BlockGrad", "sum", "mean",
          "prod", "max", "min", "argmax", "argmin", "argsort", "sort", "topk", "norm", "softmax", "log_softmax", "shape_array",
          "size_array", "flip0", "sum_axis", "argmax_channel"]
 LEFT, RIGHT = [1, 2, 7, 0], [2, 3, 2, 1]
