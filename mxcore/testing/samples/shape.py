@@ -46,7 +46,8 @@ def depth_to_space(x, block_size):
 
 
 sample("depth_to_space", A(2, 8, 2, 3), block_size=2, ref=depth_to_space)
-sample("space_to_depth", A(2, 2, 4, 6), block_size=2)
+sample("space_to_depth", A(1, 2, 4, 6), block_size=2,
+       ref=lambda x, block_size: x.reshape(1, 2, 2, 2, 3, 2).transpose(0, 3, 5, 1, 2, 4).reshape(1, 8, 2, 3))
 sample("diag", A(3), ref=np.diag)
 sample("diag", A(3), k=-2, ref=np.diag)
 sample("diag", A(3, 4), k=1, ref=np.diag)
