@@ -5,7 +5,6 @@ import numpy as np
 from ..sampling import A, sample
 
 
-
 def straight(heads, x, scalar=1.0, **_):
     """What has the gradient ``scalar * head``."""
     return scalar * (heads[0] * x).sum()
