@@ -107,6 +107,7 @@ def signature_of(op: Op) -> inspect.Signature:
     kind = inspect.Parameter
     parameters = []
     if op.schema.variadic:
+        parameters += [kind(n, kind.POSITIONAL_ONLY) for n in op.schema.inputs]
         parameters.append(kind(op.schema.variadic, kind.VAR_POSITIONAL))
         after: Any = kind.KEYWORD_ONLY
     else:

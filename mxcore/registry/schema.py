@@ -214,6 +214,16 @@ class Attribute:
         return f"{self.name} : {self.type_text}, {need}"
 
 
+_CONSTANT = frozenset({int, float, bool, str, type, type(None)})
+
+
+def _is_constant(v: Any) -> bool:
+    """Whether a value cannot change (an array of one element is read as a number too)."""
+    if type(v) is tuple:
+        return all(map(_is_constant, v))
+    return type(v) in _CONSTANT or isinstance(v, (np.dtype, np.generic))
+
+
 class Schema:
     """Inputs and attributes of an operator.
 
@@ -257,18 +267,17 @@ class Schema:
         """
         if not given and len(self.defaults) == len(self.attrs):
             return self.defaults
-        key: Any
         if not self.cacheable:
             return self._parse(op_name, given)
         try:
-            key = tuple([(k, v, type(v)) for k, v in given.items()])
+            key = tuple([(k, v or repr(v), type(v)) for k, v in given.items()])  # 0.0 and -0.0 are equal, and two things
             found = self.cache.get(key)
-        except TypeError:  # a list or an array among the values
-            key, found = None, None
+        except (TypeError, ValueError):  # a list or an array among the values
+            return self._parse(op_name, given)
         if found is not None:
             return found
         attrs = self._parse(op_name, given)
-        if key is not None:
+        if all(map(_is_constant, given.values())):
             if len(self.cache) > 512:
                 self.cache.clear()
             self.cache[key] = attrs

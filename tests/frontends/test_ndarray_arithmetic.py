@@ -254,7 +254,8 @@ def test_what_is_a_copy():
                  lambda: x.copyto(mx.cpu(1)), lambda: x.T, lambda: x[:, 0], lambda: nd.reshape(x, shape=(4,)),
                  lambda: x.flatten(), lambda: x.expand_dims(0), lambda: nd.identity(x), lambda: nd.BlockGrad(x),
                  lambda: x.squeeze(), lambda: x.swapaxes(0, 1), lambda: x.slice_axis(axis=0, begin=0, end=1),
-                 lambda: nd.concat(x, dim=0), lambda: x.transpose((0, 1)), lambda: nd.split(x, 1, axis=0), lambda: x.broadcast_to((2, 2)),
+                 lambda: nd.concat(x, dim=0), lambda: x.transpose((0, 1)), lambda: nd.split(x, 1, axis=0),
+                 lambda: x.broadcast_to((2, 2)),
                  lambda: nd.Cast(x, "float32"), lambda: nd.add_n(x), lambda: nd.clip(x, 0, 1), lambda: nd.Dropout(x),
                  lambda: x.repeat(1), lambda: x.tile((1, 1)), lambda: x.flip(axis=()), lambda: x.as_in_context(mx.cpu(1))):
         y = make()
