@@ -11,7 +11,7 @@ from ..context import Context, current_context
 from ..dtype import dtype_of
 from ..errors import ArgumentError, OutOfMemoryError, ShapeError
 from ..registry.op import OPS
-from ..runtime.device import device_of, devices
+from ..runtime.device import Device, device_of, devices
 from ..runtime.invoke import invoke, wrap
 from .ndarray import NDArray
 
@@ -25,6 +25,10 @@ def _shape(shape: Any) -> tuple[int, ...]:
     if not found or min(found) < 0:
         raise ShapeError(f"an array needs dimensions, each of 0 or more, not the shape {found}; one number has shape (1,)")
     return found
+
+
+def _device(ctx: Any) -> Device:
+    return device_of(current_context() if ctx is None else ctx if isinstance(ctx, Context) else Context(ctx))
 
 
 def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
@@ -43,7 +47,7 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
     >>> nd.array([1, 2]).dtype
     <class 'numpy.float32'>
     """
-    dev = device_of(ctx or current_context())
+    dev = _device(ctx)
     if isinstance(source_array, NDArray):
         wanted = source_array._data.dtype if dtype is None else dtype_of(dtype)
         host = source_array.asnumpy()
@@ -67,7 +71,7 @@ def array(source_array: Any, ctx: Context | None = None, dtype: Any = None) -> N
 
 def empty(shape: Any, ctx: Context | None = None, dtype: Any = None) -> NDArray:
     """An array with undefined values."""
-    dev = device_of(ctx or current_context())
+    dev = _device(ctx)
     try:
         raw = dev.backend.empty(_shape(shape), dtype_of(dtype), dev.index)
     except MemoryError as error:
@@ -144,7 +148,7 @@ def _create(name: str, ctx: Context | None, kwargs: dict[str, Any], **attrs: Any
     if stype not in (None, "default") or kwargs:
         raise ArgumentError(f"unknown arguments {kwargs or {'stype': stype}}")
     op = OPS[name]
-    dev = out._dev if out is not None else device_of(Context(ctx) if ctx is not None else current_context())
+    dev = out._dev if out is not None else _device(ctx)
     return create(op, op.parse(attrs), dev, NDArray, out)
 
 
