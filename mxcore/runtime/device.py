@@ -153,8 +153,6 @@ def forget() -> None:
 
 
 def raw_device(backend: Any) -> Device:
-    """The device that raw arrays of a backend are taken to be on: the first one in use, for generators."""
-    for dev in _DEVICES.values():
-        if dev.backend is backend:
-            return dev
-    return device_of(Context(backend.name, 0))
+    """The device that raw arrays of a backend are taken to be on, for generators: the one in use with the lowest number."""
+    used = [dev for dev in _DEVICES.values() if dev.backend is backend]
+    return min(used, key=lambda dev: dev.index) if used else device_of(Context(backend.name, 0))
