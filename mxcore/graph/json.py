@@ -16,7 +16,7 @@ from ..registry.op import get_op
 from ..registry.schema import attr_text
 from .node import Entry, Node, Variable, topological
 
-__all__ = ["HIDDEN", "VERSION", "from_json", "to_json"]
+__all__ = ["HIDDEN", "VERSION", "from_json", "to_json", "upgraded"]
 
 #: what files written here say: MXNet 1.9.1
 VERSION = 10901
@@ -85,14 +85,14 @@ def _node(spec: dict[str, Any], made: list[Node]) -> Node:
     for key in ("param", "attr", "attrs"):
         merged.update(spec.get(key) or {})
     if spec["op"] == "null":
-        return Variable(name, {_upgraded(k): v for k, v in merged.items()})
+        return Variable(name, {upgraded(k): v for k, v in merged.items()})
     op = get_op(spec["op"])
     given, text = {}, {}
     for k, v in merged.items():
         if k in op.schema.attrs or op.name == "Custom" or k == op.schema.count or (k == "ctx" and not op.schema.inputs):
             given[k] = v
         else:
-            text[_upgraded(k)] = v
+            text[upgraded(k)] = v
     entries: list[Entry] = []
     for e in spec["inputs"]:
         index = int(e[0])
@@ -108,5 +108,6 @@ def _node(spec: dict[str, Any], made: list[Node]) -> Node:
     return Node(op, attrs, tuple(entries), name, text or None)
 
 
-def _upgraded(key: str) -> str:
+def upgraded(key: str) -> str:
+    """The name under which a user attribute is kept: ``__lr_mult__`` for ``lr_mult``."""
     return f"__{key}__" if key in HIDDEN else key

@@ -208,6 +208,17 @@ class Attribute:
             raise ValueError
         return self.read(value)
 
+    def text(self, given: Any, value: Any) -> str:
+        """The text of a value as files keep it: as it was given, if MXNet reads that."""
+        kind = self.type_text.removesuffix(" or None")
+        if not isinstance(given, str) and (
+                kind == "int" or (kind.startswith("Shape") and isinstance(given, (tuple, list)))
+                or (hasattr(given, "shape") and not isinstance(given, np.generic))):
+            given = value
+        elif isinstance(given, (bool, np.bool_)) and kind in ("float", "number"):
+            given = int(given)
+        return attr_text(given)
+
     def describe(self) -> str:
         """The attribute in a line, as error messages and docs show it."""
         need = "required" if self.required else f"optional, default={attr_text(self.default)}"
@@ -299,7 +310,7 @@ class Schema:
             except (ValueError, TypeError, DTypeError, SyntaxError, OverflowError) as error:
                 raise ArgumentError(f"{op_name}: Invalid Parameter format for {name} expect "
                                     f"{attribute.type_text} but value='{value}'") from error
-            texts[name] = attr_text(value)
+            texts[name] = attribute.text(value, values[name])
         missing = [a for a in self.attrs.values() if a.name not in values]
         if missing:
             raise ArgumentError(f"{op_name}: Required parameter {missing[0].name} of {missing[0].type_text} is not "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from typing import Any
 
 from ..dtype import dtype_of
@@ -15,7 +16,10 @@ __all__ = ["infer_shape", "infer_type"]
 
 def _inside(shape: Any) -> tuple[int, ...] | None:
     """MXNet's unknown dimension 0 becomes -1; an empty shape is unknown."""
-    shape = tuple(int(d) for d in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    try:
+        shape = tuple(operator.index(d) for d in (shape if isinstance(shape, (tuple, list)) else (shape,)))
+    except TypeError as error:
+        raise ArgumentError(f"a shape is a tuple of integers, not {shape!r}") from error
     return tuple(d if d > 0 else -1 for d in shape) or None
 
 
@@ -34,10 +38,7 @@ def _given(sym: Any, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
     known = {*arguments, *sym.list_auxiliary_states()}
     unknown = [k for k in kwargs if k not in known]
     if unknown:
-        import warnings
-
-        warnings.warn(f"infer_shape/infer_type error. {unknown} are not arguments of the symbol; arguments are {arguments}",
-                      UserWarning, stacklevel=4)
+        raise ArgumentError(f"{unknown} are no arguments of the symbol; arguments are {arguments}")
     return {k: v for k, v in kwargs.items() if v is not None}
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ArgumentError
+from ..graph.json import HIDDEN
 from ..registry.binding import bind, signature_of
 from ..registry.op import Op
 from .fluent import SymbolMethods
@@ -25,7 +26,9 @@ def function_of(op: Op, name: str, module: str) -> Callable:
 
     def function(*args: Any, **kwargs: Any) -> Symbol:
         attr = kwargs.pop("attr", None)
-        kwargs.pop("__layout__", None)
+        own = [] if op.name == "Custom" else [k for k in kwargs if k in HIDDEN or (k.startswith("__") and k.endswith("__"))]
+        if own:
+            attr = {**(attr or {}), **{k: str(kwargs.pop(k)) for k in own}}
         arrays, given, _, given_name = bind(op, args, kwargs, _is_symbol)
         if op.schema.variadic:
             given.pop(op.schema.count, None)

@@ -15,7 +15,7 @@ from ..errors import ArgumentError, GradientError, MXNetError
 from ..files.atomic import atomic_write
 from ..graph.compose import Value
 from ..graph.gradient import symbolic_gradient
-from ..graph.json import HIDDEN, from_json, to_json
+from ..graph.json import HIDDEN, from_json, to_json, upgraded
 from ..graph.node import Entry, Node, Variable, topological
 from ..ops import load as load_operators
 from ..registry.op import APPLY, OPS, Op
@@ -158,7 +158,7 @@ class Symbol(SymbolMethods):
             if not isinstance(value, str):
                 raise ValueError("Set Attr only accepts string values")
             for n in {n for n, _ in self._entries}:
-                n.text = {**(n.text or {}), key: value}
+                n.text = {**(n.text or {}), upgraded(key): value}
 
     # ------------------------------------------------------------ composition
     def __call__(self, *args: Any, **kwargs: Any) -> Symbol:
@@ -344,11 +344,23 @@ def output_name(entry: Entry) -> str:
 
 
 # ---------------------------------------------------------------- making symbols
+#: attributes of the variables that are made for an operator's inputs, beside those that they inherit
+_INITIAL = {
+    ("BatchNorm", "moving_mean"): {"__init__": '["zero", {}]'}, ("BatchNorm", "moving_var"): {"__init__": '["one", {}]'},
+    ("LeakyReLU", "gamma"): {"__init__": '["Constant", {"value": 0.25}]'},
+}
+
+
+def _text(attr: dict[str, str] | None) -> dict[str, str]:
+    """User attributes: those given, and those of the scope."""
+    return {upgraded(k): v for k, v in attribute.current().get(attr).items()}
+
+
 def compose(op: Op, arrays: Sequence[Symbol | None], attrs: Attrs, name: str | None = None,
             attr: dict[str, str] | None = None, hint: str | None = None) -> Symbol:
     """A node of ``op``. Inputs that the attributes ask for and nobody gave become variables ``<name>_<input>``."""
     name = names.current().get(name, (hint or op.name).lower())
-    text = attribute.current().get(attr)
+    text = _text(attr)
     entries: list[Any] = [None if a is None else a._single() for a in arrays]
     if not op.schema.variadic or op.inputs_of is not None:
         wanted = op.input_names(attrs, len(entries))
@@ -357,7 +369,8 @@ def compose(op: Op, arrays: Sequence[Symbol | None], attrs: Attrs, name: str | N
             if i >= len(entries):
                 entries.append(None)
             if entries[i] is None and n in wanted:
-                v = Variable(f"{name}_{n}", {**text, **attrs.given} or None)  # MXNet's variables inherit the attributes
+                # MXNet's variables inherit the attributes, and some know how to begin
+                v = Variable(f"{name}_{n}", {**text, **attrs.given, **_INITIAL.get((op.name, n), {})} or None)
                 entries[i] = (v, 0)
         while entries and entries[-1] is None:
             entries.pop()
@@ -392,7 +405,7 @@ def var(name: str, attr: dict[str, str] | None = None, shape: Any = None, lr_mul
     """
     if not isinstance(name, str):
         raise TypeError(f"Expect a string for variable `name`, got {type(name).__name__}")
-    text = attribute.current().get(attr)
+    text = _text(attr)
     if shape is not None:
         text["__shape__"] = str(tuple(shape) if not isinstance(shape, int) else (shape,))
     if lr_mult is not None:
