@@ -8,6 +8,7 @@ leave auxiliary states out; they are completed on reading.
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ def from_json(text: str, source: str = "symbol") -> list[Entry]:
     """
     try:
         graph = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FileFormatError(f"{source}: not a symbol file: {error}") from error
     if not isinstance(graph, dict) or not isinstance(graph.get("nodes"), list) or not isinstance(graph.get("heads"), list):
         raise FileFormatError(f"{source}: not a symbol file: expected an object with 'nodes' and 'heads'")
@@ -67,45 +68,57 @@ def from_json(text: str, source: str = "symbol") -> list[Entry]:
     for i, spec in enumerate(graph["nodes"]):
         try:
             made.append(_node(spec, made))
+        except MXNetError as error:
+            raise type(error)(f"{source}: node {i} ({spec['name']!r}): {error}") from error
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, MXNetError):
-                name = spec.get("name") if isinstance(spec, dict) else spec
-                raise type(error)(f"{source}: node {i} ({name!r}): {error}") from error
             raise FileFormatError(f"{source}: node {i} is malformed: {type(error).__name__}: {error}") from error
     try:
-        heads: list[Entry] = [(made[h[0]], int(h[1])) for h in graph["heads"]]
-    except (IndexError, TypeError, ValueError) as error:
-        raise FileFormatError(f"{source}: heads are malformed: {graph['heads']!r}") from error
-    return heads
+        return [_entry(h, made) for h in graph["heads"]]
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{source}: heads are malformed: {error}") from error
 
 
 def _node(spec: dict[str, Any], made: list[Node]) -> Node:
-    name = spec["name"]
+    name, kind = spec["name"], spec["op"]
+    if not isinstance(name, str) or not isinstance(kind, str):
+        raise TypeError(f"'name' and 'op' must be text, not {name!r} and {kind!r}")
     merged: dict[str, str] = {}
     for key in ("param", "attr", "attrs"):
         merged.update(spec.get(key) or {})
-    if spec["op"] == "null":
+    if not all(isinstance(v, str) for v in merged.values()):
+        raise TypeError(f"attributes must be text: {merged}")
+    if kind == "null":
         return Variable(name, {upgraded(k): v for k, v in merged.items()})
-    op = get_op(spec["op"])
+    op = get_op(kind)
     given, text = {}, {}
     for k, v in merged.items():
         if k in op.schema.attrs or op.name == "Custom" or k == op.schema.count or (k == "ctx" and not op.schema.inputs):
             given[k] = v
         else:
             text[upgraded(k)] = v
-    entries: list[Entry] = []
-    for e in spec["inputs"]:
-        index = int(e[0])
-        if not 0 <= index < len(made):
-            raise IndexError(f"input {e} refers to a node that does not come before this one")
-        entries.append((made[index], int(e[1])))
+    entries = [_entry(e, made) for e in spec["inputs"]]
     attrs = op.parse(given)
+    names = op.input_names(attrs, len(entries))
     if op.aux and not op.schema.variadic:
-        names = op.input_names(attrs)
         for missing in names[len(entries):]:  # files before 0.9 leave auxiliary states out
             if missing in op.aux:  # type: ignore[operator]
                 entries.append((Variable(f"{name}_{missing}"), 0))
+    most = len(names) if op.schema.variadic else len(op.schema.inputs)
+    if not len(names) <= len(entries) <= most or (op.schema.variadic and not entries):
+        raise FileFormatError(f"operator {op.name} takes the inputs {list(names)}, and is given {len(entries)}")
     return Node(op, attrs, tuple(entries), name, text or None)
+
+
+def _entry(spec: Any, made: list[Node]) -> Entry:
+    """An output of a node, as a file names it: number of the node, number of the output."""
+    i, j = operator.index(spec[0]), operator.index(spec[1])
+    if not 0 <= i < len(made):
+        raise IndexError(f"{spec} refers to node {i}, which does not come before")
+    node = made[i]
+    count = 1 if node.op is None else len(node.op.output_names(node.attrs, len(node.inputs)))
+    if not 0 <= j < count:
+        raise IndexError(f"{spec} refers to output {j} of {node.name!r}, which has {count}")
+    return node, j
 
 
 def upgraded(key: str) -> str:

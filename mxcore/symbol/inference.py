@@ -7,7 +7,7 @@ import operator
 from typing import Any
 
 from ..dtype import dtype_of
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ShapeError
 from ..graph.infer import infer_shapes, infer_types
 from ..graph.node import Node
 
@@ -21,6 +21,15 @@ def _inside(shape: Any) -> tuple[int, ...] | None:
     except TypeError as error:
         raise ArgumentError(f"a shape is a tuple of integers, not {shape!r}") from error
     return tuple(d if d > 0 else -1 for d in shape) or None
+
+
+def _declared(n: Node) -> tuple[int, ...] | None:
+    """The shape that a variable's attributes say."""
+    text = n.text["__shape__"]  # type: ignore[index]
+    try:
+        return _inside(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ShapeError(f"variable {n.name}: its attribute __shape__ is no shape: {text!r}") from error
 
 
 def _outside(shape: Any) -> tuple[int, ...]:
@@ -69,7 +78,7 @@ def infer_shape(self: Any, *args: Any, _partial: Any = False, **kwargs: Any) -> 
         if n.name in given:
             start[n] = _inside(given[n.name])
         elif n.text and "__shape__" in n.text:
-            start[n] = _inside(ast.literal_eval(n.text["__shape__"]))
+            start[n] = _declared(n)
     found = infer_shapes(self._entries, start)
     arg_shapes = [found.get((n, 0)) for n in variables if n not in aux]
     aux_shapes = [found.get((n, 0)) for n in variables if n in aux]
