@@ -400,27 +400,31 @@ def test_states_that_old_files_leave_out():
     assert s.list_arguments() == ["x", "b_gamma", "b_beta"] and s.list_auxiliary_states() == ["b_moving_mean", "b_moving_var"]
 
 
+VARIABLE = '{"op": "null", "name": "x", "inputs": []}'
+
+
 @pytest.mark.parametrize("text", [
     "", "xx", "[]", "null", "3", '"text"', "{}", '{"nodes": 3, "heads": []}', '{"nodes": [], "heads": [[0, 0]]}',
     '{"nodes": [3], "heads": []}', '{"nodes": [{}], "heads": []}', '{"nodes": [{"op": "null", "name": "x"}], "heads": [[0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": []}], "heads": [[0, 1, 0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": []}], "heads": [[-1, 0, 0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": []}], "heads": [["a", 0, 0]]}',
+    '{"nodes": [$X], "heads": [[0, 1, 0]]}',
+    '{"nodes": [$X], "heads": [[-1, 0, 0]]}',
+    '{"nodes": [$X], "heads": [["a", 0, 0]]}',
     '{"nodes": [{"op": "null", "name": 3, "inputs": []}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "exp", "name": "e", "inputs": [[0, 0, 0]]}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "exp", "name": "e", "inputs": [[7, 0, 0]]}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "exp", "name": "e", "inputs": [[-1, 0, 0]]}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "exp", "name": "e", "inputs": []}], "heads": [[0, 0, 0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": []}, {"op": "exp", "name": "e", "inputs": [[0, 1, 0]]}], "heads": [[1, 0, 0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": []}, {"op": "exp", "name": "e", "inputs": [[0, 0], [0, 0]]}], "heads": [[1, 0, 0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": []}, {"op": "exp", "name": "e", "inputs": [[0, 0]]}], "heads": [[1, 5, 0]]}',
-    '{"nodes": [{"op": "null", "name": "x", "inputs": [], "attrs": {"__shape__": "oops"}}], "heads": [[0, 0, 0]], "arg_nodes": "a"}',
+    '{"nodes": [$X, {"op": "exp", "name": "e", "inputs": [[0, 1, 0]]}], "heads": [[1, 0, 0]]}',
+    '{"nodes": [$X, {"op": "exp", "name": "e", "inputs": [[0, 0], [0, 0]]}], "heads": [[1, 0, 0]]}',
+    '{"nodes": [$X, {"op": "exp", "name": "e", "inputs": [[0, 0]]}], "heads": [[1, 5, 0]]}',
+    '{"nodes": [{"op": "null", "name": "x", "inputs": [], "attrs": {"__shape__": "oops"}}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "null", "name": "x", "inputs": [], "attrs": [1]}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "nobody", "name": "x", "inputs": []}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": ["exp"], "name": "x", "inputs": []}], "heads": [[0, 0, 0]]}',
     '{"nodes": [{"op": "FullyConnected", "name": "x", "attrs": {"num_hidden": "many"}, "inputs": []}], "heads": [[0, 0, 0]]}',
     "[" * 100_000, '{"nodes": ' * 100_000])
 def test_broken_files(text, tmp_path):
+    text = text.replace("$X", VARIABLE)
     path = tmp_path / "broken-symbol.json"
     path.write_text(text)
     for read in (lambda: sym.load_json(text), lambda: sym.load(path)):
