@@ -124,8 +124,9 @@ class Executor:
         """
         if self._train is None:
             return
-        if self._kept is None:  # the last forward was for prediction
-            self._run(self._train, is_train)
+        if self._kept is None:  # the last forward was for prediction, or there was none
+            with Replay(None):  # states stay as they are
+                self._outputs = self._run(self._train, is_train)
         heads = self._head_grads(out_grads)
         previous = STATE.training
         STATE.training = is_train
@@ -205,7 +206,7 @@ class Executor:
         """
         arg_shapes, _, aux_shapes = self._symbol.infer_shape(**kwargs)
         if arg_shapes is None:
-            raise ValueError("Insufficient argument shapes provided.")
+            raise ShapeError("Insufficient argument shapes provided.")
         args, grads = [], []
         for name, shape, old, grad in zip(self.arg_names, arg_shapes, self.arg_arrays, self.grad_arrays, strict=True):
             args.append(self._resized(name, shape, old, partial_shaping or name in kwargs, allow_up_sizing))
@@ -218,14 +219,14 @@ class Executor:
         if shape == old.shape:
             return old
         if not may_change:
-            raise AssertionError(f"Shape of unspecified array {name!r} changed. This can cause the new executor to not share "
-                                 "parameters with the old one. Please check for error in network. If this is intended, set "
-                                 "partial_shaping=True to suppress this warning.")
+            raise ShapeError(f"Shape of unspecified array {name!r} changed. This can cause the new executor to not share "
+                             "parameters with the old one. Please check for error in network. If this is intended, set "
+                             "partial_shaping=True to suppress this warning.")
         if int(np.prod(shape)) > old.size:
             if not may_grow:
-                raise AssertionError(f"New shape of {name!r} larger than original. First making a big executor and then down "
-                                     "sizing it is more efficient than the reverse. If you really want to up size, set "
-                                     "allow_up_sizing=True to enable allocation of new arrays.")
+                raise ShapeError(f"New shape of {name!r} larger than original. First making a big executor and then down "
+                                 "sizing it is more efficient than the reverse. If you really want to up size, set "
+                                 "allow_up_sizing=True to enable allocation of new arrays.")
             return zeros(shape, self._ctx, old.dtype)
         return old.reshape((-1,))[: int(np.prod(shape))].reshape(shape)
 
@@ -289,6 +290,9 @@ def bind(symbol: Any, ctx: Any, args: Any, args_grad: Any, grad_req: Any, aux_st
             raise TypeError(f"Only accept list of NDArrays or dict of str to NDArray: {n!r} is {type(a).__name__}")
         if a.context.device_type != ctx.device_type and a._dev.backend is not device_of(ctx).backend:
             raise MXNetError(f"array {n!r} is on {a.context}, but the executor is bound to {ctx}")
+    for n, a, g in zip(names, arrays, grads, strict=True):
+        if g is not None and g.shape != a.shape:
+            raise ShapeError(f"the gradient of {n!r} must have its shape {a.shape}, got {g.shape}")
     shapes = {n: a.shape for n, a in zip([*names, *aux_names], [*arrays, *aux], strict=True)}
     if all(0 not in s for s in shapes.values()):
         symbol.infer_shape_partial(**shapes)  # contradictions are found here, with the operator's name
