@@ -39,7 +39,7 @@ def test_the_signature_is_the_schema():
                      "dtype": np.dtype("float32"), "number": 1.0, "mode": "a", "axis": None, "axes": None, "maybe": None}
     assert found.rate == 0.5 and found.given == {"size": "1"}
     with pytest.raises(AttributeError, match="no attribute 'rat' here; there are"):
-        found.rat  # noqa: B018
+        found.rat
 
 
 INTS = st.integers(-2**62, 2**62)
@@ -61,7 +61,7 @@ def test_values_and_their_text_are_the_same(given_):
     """What JSON keeps of a value is read back as that value."""
     by_value = parse(**given_)
     for k, v in given_.items():
-        assert by_value[k] == v and type(by_value[k]) is type(v) or k == "number"
+        assert (by_value[k] == v and type(by_value[k]) is type(v)) or k == "number"
     by_text = SCHEMA.parse("op", by_value.given)
     assert by_text == by_value
     assert by_text.given == by_value.given
@@ -197,11 +197,11 @@ def test_operators_without_attributes_ignore_keywords():
 
 def test_unknown_functions():
     with pytest.raises(AttributeError, match="has no attribute 'convolve'"):
-        nd.convolve  # noqa: B018
+        nd.convolve
     with pytest.raises(AttributeError, match="has no attribute 'convolve'"):
-        mx.sym.convolve  # noqa: B018
+        mx.sym.convolve
     with pytest.raises(AttributeError, match="has no attribute 'ndd'"):
-        mx.ndd  # noqa: B018
+        mx.ndd
     with pytest.raises(mx.MXNetError, match=r"'Convolutoin' is not registered; did you mean Convolution"):
         mx.sym.load_json('{"nodes": [{"op": "Convolutoin", "name": "a", "inputs": []}], "arg_nodes": [], "heads": [[0, 0]]}')
 
@@ -217,7 +217,7 @@ def test_every_function_has_a_signature_and_words(space):
             if hasattr(f, "__signature__"):
                 seen += 1
                 assert set(op.schema.attrs) <= set(signature.parameters), name
-            assert f.__doc__ and f.__name__ == name or f.__name__ in OPS or name.startswith("_"), name
+            assert (f.__doc__ and f.__name__ == name) or f.__name__ in OPS or name.startswith("_"), name
     assert seen > 150
 
 
