@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ import pluggy
 from . import hookspecs
 from .base import config
 
-__all__ = ["GROUP", "PluginRecord", "add", "backend_infos", "load_operators", "main", "manager", "records"]
+__all__ = ["GROUP", "PluginRecord", "add", "backend_infos", "kernels_for", "load_operators", "main", "make_backend", "manager",
+           "records"]
 
 GROUP = "mxcore"
 
@@ -36,18 +38,23 @@ _LOCK = threading.RLock()
 _MANAGER: pluggy.PluginManager | None = None
 _RECORDS: dict[str, PluginRecord] = {}
 _OPERATORS_LOADED = False
+#: set by the thread that loads, for the case that a plugin's own imports ask for what is just being loaded
+_LOADING: pluggy.PluginManager | None = None
+_COLLECTING = False
 
 
 def manager() -> pluggy.PluginManager:
     """The plugin manager, with all plugins that could be loaded."""
-    global _MANAGER
+    global _MANAGER, _LOADING
     if _MANAGER is None:
         with _LOCK:
             if _MANAGER is None:
-                found = pluggy.PluginManager("mxcore")
-                found.add_hookspecs(hookspecs.HookSpecs)
-                _load_entry_points(found)
-                _MANAGER = found
+                if _LOADING is not None:
+                    return _LOADING
+                _LOADING = pluggy.PluginManager("mxcore")
+                _LOADING.add_hookspecs(hookspecs.HookSpecs)
+                _load_entry_points(_LOADING)
+                _MANAGER, _LOADING = _LOADING, None
     return _MANAGER
 
 
@@ -62,16 +69,50 @@ def _load_entry_points(pm: pluggy.PluginManager) -> None:
         record = PluginRecord(point.name, point.value)
         if point.dist is not None:
             record.distribution, record.version = point.dist.name, point.dist.version
-        if point.name in _RECORDS:
+        first = _RECORDS.get(point.name)
+        if first is not None:
+            if first.target != point.value:  # the same one is met twice where a path is listed twice
+                record.status = f"ignored: the name is taken by {first.distribution or first.target}"
+                _RECORDS[f"{point.name} of {record.distribution or point.value}"] = record
             continue
         _RECORDS[point.name] = record
         if allowed is not None and point.name not in allowed:
             record.status = "not selected by MXCORE_PLUGINS"
             continue
         try:
-            pm.register(point.load(), point.name)
-        except Exception:  # one broken plugin must not take the others down; the doctor shows it
-            record.status, record.traceback = "failed", traceback.format_exc()
+            plugin = point.load()
+            unknown = [n for n in dir(plugin) if n.startswith("mxcore_") and not hasattr(hookspecs.HookSpecs, n)]
+            pm.register(plugin, point.name)
+        except (Exception, SystemExit):  # one broken plugin must not take the others down; the doctor shows it
+            _failed(point.name)
+            if pm.has_plugin(point.name):
+                pm.unregister(name=point.name)
+        else:
+            if unknown:
+                record.status = f"loaded; there are no hooks {', '.join(unknown)}"
+    for name in sorted((allowed or set()) - set(_RECORDS)):
+        _RECORDS[name] = PluginRecord(name, "-", status="not installed, but MXCORE_PLUGINS names it")
+
+
+def _failed(name: str) -> None:
+    """Record the exception that is being handled as the failure of a plugin."""
+    record = _RECORDS.setdefault(name, PluginRecord(name, "-"))
+    record.status, record.traceback = "failed", traceback.format_exc()
+
+
+def _call(hook_name: str, *args: Any) -> Iterator[tuple[str, Any]]:
+    """What each plugin's hook of a name gives; a plugin whose hook raises is recorded as failed, and passed over."""
+    for name, plugin in manager().list_name_plugin():
+        hook = getattr(plugin, hook_name, None)
+        if hook is None:
+            continue
+        try:
+            result = hook(*args)
+        except (Exception, SystemExit):
+            _failed(name)
+            continue
+        if result is not None:
+            yield name, result
 
 
 def add(plugin: Any, name: str) -> None:
@@ -82,10 +123,9 @@ def add(plugin: Any, name: str) -> None:
     pm.register(plugin, name)
     _RECORDS[name] = PluginRecord(name, getattr(plugin, "__name__", repr(plugin)))
     _collect_operators(name, plugin)
-    for backend in {b for b, _ in kernels._TABLE} | {i.name for i in backend_infos()}:
-        hook = getattr(plugin, "mxcore_kernels", None)
-        if hook is not None:
-            kernels.add_kernels(backend, hook(backend) or {}, name)
+    hook = getattr(plugin, "mxcore_kernels", None)
+    for backend in {b for b, _ in kernels._TABLE} | {i.name for i in backend_infos()} if hook is not None else ():
+        kernels.add_kernels(backend, hook(backend) or {}, name)
 
 
 def records() -> list[PluginRecord]:
@@ -96,19 +136,53 @@ def records() -> list[PluginRecord]:
 
 def backend_infos() -> list[hookspecs.BackendInfo]:
     """The backends that installed plugins announce."""
-    return [i for i in manager().hook.mxcore_backend_info() if i is not None]
+    found = []
+    for name, info in _call("mxcore_backend_info"):
+        if isinstance(info, hookspecs.BackendInfo):
+            found.append(info)
+        elif not _RECORDS[name].traceback:
+            _RECORDS[name].status = "failed"
+            _RECORDS[name].traceback = f"mxcore_backend_info() gave {info!r}, which is no mxcore.hookspecs.BackendInfo"
+    return found
+
+
+def make_backend(name: str) -> Any:
+    """The backend of a name, by the plugin that announces it; None if no plugin does. What keeps it from working is raised."""
+    for plugin_name, plugin in manager().list_name_plugin():
+        hook = getattr(plugin, "mxcore_backend", None)
+        if hook is None:
+            continue
+        try:
+            backend = hook(name)
+        except Exception:
+            announce = getattr(plugin, "mxcore_backend_info", None)
+            info = announce() if announce is not None else None
+            if isinstance(info, hookspecs.BackendInfo) and info.name == name:
+                raise
+            _failed(plugin_name)  # it was not even asked for its own
+            continue
+        if backend is not None:
+            return backend
+    return None
+
+
+def kernels_for(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kernels that plugins have for a backend, by plugin."""
+    return _call("mxcore_kernels", backend)
 
 
 def load_operators() -> None:
     """Let plugins register their operators (once). One that fails is recorded, and leaves no operator behind."""
-    global _OPERATORS_LOADED
+    global _OPERATORS_LOADED, _COLLECTING
     if _OPERATORS_LOADED:
         return
     with _LOCK:
-        if not _OPERATORS_LOADED:
-            _OPERATORS_LOADED = True
-            for name, plugin in manager().list_name_plugin():
-                _collect_operators(name, plugin)
+        if _OPERATORS_LOADED or _COLLECTING or _LOADING is not None:
+            return
+        _COLLECTING = True
+        for name, plugin in manager().list_name_plugin():
+            _collect_operators(name, plugin)
+        _OPERATORS_LOADED, _COLLECTING = True, False
 
 
 def _collect_operators(name: str, plugin: Any) -> None:
@@ -120,11 +194,10 @@ def _collect_operators(name: str, plugin: Any) -> None:
     before = dict(OPS)
     try:
         hook()
-    except Exception:
+    except (Exception, SystemExit):
         OPS.clear()
         OPS.update(before)
-        record = _RECORDS.setdefault(name, PluginRecord(name, repr(plugin)))
-        record.status, record.traceback = "failed", traceback.format_exc()
+        _failed(name)
 
 
 def main() -> int:

@@ -43,8 +43,9 @@ def add_kernels(backend: str, entries: dict[str, Any], source: str = "") -> None
         for one in found if isinstance(found, (list, tuple)) else [found]:
             entry = one if isinstance(one, KernelEntry) else KernelEntry(one, source=source)
             table = _TABLE.setdefault((backend, name), [])
-            table.append(entry)
-            table.sort(key=lambda e: -e.priority)
+            if entry not in table:  # a plugin may be asked again
+                table.append(entry)
+                table.sort(key=lambda e: -e.priority)
         if name in OPS:
             OPS[name].kernels.pop(backend, None)
 

@@ -98,9 +98,14 @@ def _backend_for(kind: str) -> Any:
     installed = sorted({k for i in plugins.backend_infos() for k in (*i.kinds, i.name)})
     lines = [f"no backend serves the device kind {kind!r}; installed kinds: {', '.join(installed) or 'none'}."]
     lines.append(f"To have it: {_INSTALL.get(kind, f'install a plugin that serves {kind!r}')}")
+    wanted, selected = config(f"MXCORE_BACKEND_{kind.upper()}") if kind in ("cpu", "gpu") else None, config("MXCORE_PLUGINS")
+    if wanted:
+        lines.append(f"MXCORE_BACKEND_{kind.upper()}={wanted} allows no other backend than that.")
+    if selected is not None:
+        lines.append(f"MXCORE_PLUGINS={selected} lets no other plugins load than those it names.")
     lines += [f"backend {name!r} is installed but failed: {type(e).__name__}: {e}" for name, e in errors.items()]
     broken = [r for r in plugins.records() if r.traceback]
-    lines += [f"plugin {r.name!r} could not be imported (python -m mxcore.doctor shows why)" for r in broken]
+    lines += [f"plugin {r.name!r} failed (python -m mxcore.doctor shows why)" for r in broken]
     raise BackendMissingError("\n".join(lines)) from next(iter(errors.values()), None)
 
 
@@ -115,16 +120,14 @@ def backend_named(name: str) -> Any:
         if name in _FAILED:
             raise _FAILED[name]
         try:
-            backend = plugins.manager().hook.mxcore_backend(name=name)
+            backend = plugins.make_backend(name)
         except Exception as error:
             _FAILED[name] = error
             raise
         if backend is None:
             raise BackendMissingError(f"no plugin makes a backend called {name!r}")
-        for plugin_name, plugin in plugins.manager().list_name_plugin():
-            hook = getattr(plugin, "mxcore_kernels", None)
-            if hook is not None:
-                kernels.add_kernels(name, hook(name) or {}, plugin_name)
+        for plugin_name, table in plugins.kernels_for(name):
+            kernels.add_kernels(name, table, plugin_name)
         _BACKENDS[name] = backend
         APPLY[backend.array_type] = apply_raw(backend)
     return backend
