@@ -124,8 +124,9 @@ def add(plugin: Any, name: str) -> None:
     _RECORDS[name] = PluginRecord(name, getattr(plugin, "__name__", repr(plugin)))
     _collect_operators(name, plugin)
     hook = getattr(plugin, "mxcore_kernels", None)
-    for backend in {b for b, _ in kernels._TABLE} | {i.name for i in backend_infos()} if hook is not None else ():
-        kernels.add_kernels(backend, hook(backend) or {}, name)
+    if hook is not None:
+        for backend in {b for b, _ in kernels._TABLE} | {i.name for i in backend_infos()}:
+            kernels.add_kernels(backend, hook(backend) or {}, name)
 
 
 def records() -> list[PluginRecord]:
