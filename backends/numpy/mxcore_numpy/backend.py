@@ -32,6 +32,15 @@ def _keep_freed_memory() -> None:
     mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
 
 
+def _limit_threads() -> None:
+    """``MXCORE_NUM_THREADS`` limits the threads of the BLAS library that NumPy uses."""
+    wanted = os.environ.get("MXCORE_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(int(wanted), user_api="blas")
+
+
 class NumpyBackend:
     """See :class:`mxcore.runtime.backend.Backend`."""
 
@@ -41,6 +50,7 @@ class NumpyBackend:
     def __init__(self) -> None:
         self.xp = XP
         _keep_freed_memory()
+        _limit_threads()
 
     def device_count(self) -> int:
         """One: all numbers of ``mx.cpu(i)`` are the same memory."""
