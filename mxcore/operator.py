@@ -117,7 +117,10 @@ class _Call:
             raise ArgumentError("Custom: Required parameter op_type of string is not presented")
         if name not in _PROPS:
             raise ArgumentError(f"Custom: op_type {name!r} is not registered; registered are {sorted(_PROPS)}")
-        self.prop = _PROPS[name](**kwargs)  # type: ignore[arg-type]
+        try:
+            self.prop = _PROPS[name](**kwargs)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ArgumentError(f"Custom: {name!r} does not take {kwargs}: {error}") from error
         self.arguments = list(self.prop.list_arguments())
         self.states = list(self.prop.list_auxiliary_states())
         self.outputs = list(self.prop.list_outputs())
@@ -130,20 +133,27 @@ class _Call:
             self._ops[key] = self.prop.create_operator(ins[0].context, [list(a.shape) for a in ins], [a.dtype for a in ins])
         return self._ops[key]
 
+    def _ask(self, what: str, known: list) -> Any:
+        """What the user's rule says."""
+        try:
+            return getattr(self.prop, what)(known)
+        except Exception as error:
+            raise MXNetError(f"{type(self.prop).__name__}.{what}({known}) failed: {type(error).__name__}: {error}") from error
+
     def shapes(self, ins: list) -> tuple[list, list]:
         """Shapes of inputs (states included) and outputs, by the prop's rule."""
         count = len(self.arguments)
         if not ins or ins[0] is None or -1 in ins[0]:
             return ins, [None] * len(self.outputs)
         known = [[] if s is None or -1 in s else list(s) for s in ins[:count]]
-        got, outs, *aux = self.prop.infer_shape(known)
+        got, outs, *aux = self._ask("infer_shape", known)
         return [_tuple(s) for s in (*got, *(aux[0] if aux else ()))], [_tuple(s) for s in outs]
 
     def types(self, ins: list) -> tuple[list, list]:
         """The same for data types."""
         if not ins or ins[0] is None:
             return ins, [None] * len(self.outputs)
-        got, outs, *aux = self.prop.infer_type([(t or ins[0]).type for t in ins[: len(self.arguments)]])
+        got, outs, *aux = self._ask("infer_type", [(t or ins[0]).type for t in ins[: len(self.arguments)]])
         return [np.dtype(t) for t in (*got, *(aux[0] if aux else ()))], [np.dtype(t) for t in outs]
 
 
@@ -181,6 +191,9 @@ def _names(attrs: Attrs, count: int) -> tuple[str, ...]:
     infer=lambda a, s: a.call.shapes(s), types=lambda a, t, n: a.call.types(t))
 def custom(xp: Any, *data: Any, op_type: str, call: object, is_train: bool) -> tuple:
     """A custom operator, by the name it was registered under; other arguments go to its ``CustomOpProp`` as strings."""
+    names = (*call.arguments, *call.states)  # type: ignore[attr-defined]
+    if len(data) != len(names):
+        raise ArgumentError(f"op_type {op_type!r} takes the inputs {list(names)}, and is given {len(data)}")
     arrays = _wrapped(data)
     count = len(call.arguments)  # type: ignore[attr-defined]
     ins, aux = arrays[:count], arrays[count:]
@@ -193,6 +206,7 @@ def custom(xp: Any, *data: Any, op_type: str, call: object, is_train: bool) -> t
 
 
 custom.schema.__class__ = _CustomSchema
+custom.schema.count = None  # MXNet's files do not count its inputs
 custom.aux = lambda attrs: tuple(attrs.call.states)
 
 

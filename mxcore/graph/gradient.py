@@ -283,7 +283,10 @@ def _trace_saves(op: Op, attrs: Attrs, count: int, mask: tuple[bool, ...]) -> tu
     ins = [leaf(f"in{i}") for i in range(count)]
     outs = [leaf(f"out{j}") for j in range(outputs)]
     heads = [leaf(f"head{j}") for j in range(visible)]
-    results = as_list(op.rule(Call(op, attrs, ins, outs, mask), *heads))
+    try:
+        results = as_list(op.rule(Call(op, attrs, ins, outs, mask), *heads))
+    except GradientError:  # there is none: the sweep says so if it is asked for
+        return (NOTHING,) * count, (SHAPE,) * outputs
     use: dict[Node, int] = {}
     returned = [r for r in results if r is not None]
     for r in returned:

@@ -34,8 +34,8 @@ def to_json(heads: Sequence[Entry]) -> str:
         attrs = dict(n.text or {})
         if n.op is not None:
             attrs.update(n.attrs.given)
-            if n.op.schema.variadic:
-                attrs[n.op.schema.count] = str(len(n.inputs))  # type: ignore[index]
+            if n.op.schema.count is not None:
+                attrs[n.op.schema.count] = str(len(n.inputs))
         entry: dict[str, Any] = {"op": "null" if n.op is None else n.op.name, "name": n.name}
         if attrs:
             entry["attrs"] = {k: attr_text(attrs[k]) for k in sorted(attrs)}

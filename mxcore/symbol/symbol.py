@@ -331,8 +331,8 @@ def _attrs_of(node: Node) -> dict[str, str]:
             out[hidden] = out[f"__{hidden}__"]
     if node.op is not None:
         out.update(node.attrs.given)
-        if node.op.schema.variadic:
-            out[node.op.schema.count] = str(len(node.inputs))  # type: ignore[index]
+        if node.op.schema.count is not None:
+            out[node.op.schema.count] = str(len(node.inputs))
     return out
 
 
