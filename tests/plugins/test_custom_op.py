@@ -1,4 +1,4 @@
-"""``mx.operator``: operators in NDArrays by users; eager, in symbols, in hybridized nets, with states, and when they are wrong."""
+"""``mx.operator``: users' operators; eager, in symbols, in hybridized nets, with states, and when they are wrong."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ from mxcore import autograd, nd, sym
 from mxcore.testing import loopback
 
 loopback.install()
-LOG: list = []
+calls: list = []
 _NUMBER = itertools.count()
 
 
@@ -26,11 +26,11 @@ class Scale(mx.operator.CustomOp):
         self.k = k
 
     def forward(self, is_train, req, in_data, out_data, aux):
-        LOG.append(("forward", bool(is_train), req, [a.context for a in in_data]))
+        calls.append(("forward", bool(is_train), req, [a.context for a in in_data]))
         self.assign(out_data[0], req[0], in_data[0] * self.k)
 
     def backward(self, req, out_grad, in_data, out_data, in_grad, aux):
-        LOG.append(("backward", req))
+        calls.append(("backward", req))
         self.assign(in_grad[0], req[0], out_grad[0] * self.k)
 
 
@@ -42,7 +42,7 @@ class ScaleProp(mx.operator.CustomOpProp):
         self.k = float(k)
 
     def create_operator(self, ctx, in_shapes, in_dtypes):
-        LOG.append(("create", [tuple(s) for s in in_shapes], [np.dtype(t).name for t in in_dtypes]))
+        calls.append(("create", [tuple(s) for s in in_shapes], [np.dtype(t).name for t in in_dtypes]))
         return Scale(self.k)
 
 
@@ -80,7 +80,7 @@ class CountingProp(mx.operator.CustomOpProp):
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    LOG.clear()
+    calls.clear()
     with mx.name.NameManager():
         yield
 
@@ -96,10 +96,10 @@ def test_eager(kind):
         z = y * y
     z.backward()
     assert host(y) == [3, 6] and host(x.grad) == [18, 36]
-    assert LOG == [("create", [(2,)], ["float32"]), ("forward", True, ["write"], [ctx]), ("backward", ["write"])]
-    LOG.clear()
+    assert calls == [("create", [(2,)], ["float32"]), ("forward", True, ["write"], [ctx]), ("backward", ["write"])]
+    calls.clear()
     nd.Custom(x, op_type="test_scale")
-    assert LOG[1][:2] == ("forward", False)
+    assert calls[1][:2] == ("forward", False)
 
 
 def test_types_and_names():
