@@ -63,7 +63,7 @@ def test_a_symbol_of_mxnet_is_read():
 s = mx.sym.load({str(DATA / "golden" / "mlp-symbol.json")!r})
 print(s.list_arguments()[:2], s.infer_shape(data=(5, 10))[1], {LOADED})
 """)
-    assert out == "['data', 'mlp_dense0_weight'] [(5, 3)] set()\n"
+    assert out == "['data', 'mlp_dense0_weight'] [(5, 4)] set()\n"
 
 
 def test_gluon_blocks_are_described():
