@@ -80,6 +80,16 @@ def _(n, g):
     return _back(n, g)
 
 
+def _raw_sum(node, g):
+    """The same for a node of the tape on raw arrays, where the shape is at hand."""
+    like, xp, a = node.saved[0][0], node.saved[2].xp, node.attrs
+    axes = rules.normalize_axes(a["axis"], len(like.shape), a["exclude"])
+    return [xp.broadcast_to(xp.reshape(g, rules.reduced_shape(like.shape, axes, True)), like.shape)]
+
+
+sum.raw_gradient = _raw_sum
+
+
 @register("mean", aliases=("_sparse_mean",), infer=rules.reduce)
 def mean(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude: bool = False):
     """Arithmetic mean over axes (of integers: truncated).
