@@ -87,7 +87,11 @@ def mark_variables(variables: Any, gradients: Any, grad_reqs: Any = "write") -> 
         variables, gradients = [variables], [gradients]
     if not isinstance(grad_reqs, (list, tuple)):
         grad_reqs = [grad_reqs] * len(variables)
+    if not len(variables) == len(gradients) == len(grad_reqs):
+        raise MXNetError(f"mark_variables: {len(variables)} variables, {len(gradients)} gradients, {len(grad_reqs)} requests")
     for v, g, req in zip(variables, gradients, grad_reqs, strict=True):
+        if g.shape != v.shape:
+            raise MXNetError(f"mark_variables: a gradient must have the shape of its variable: {g.shape} and {v.shape}")
         if req not in _REQS:
             raise MXNetError(f"grad_req must be 'write', 'add' or 'null', got {req!r}")
         node = Variable("")

@@ -14,6 +14,15 @@ __all__ = ["kernel_of"]
 _F4, _F8, _I4, _I8 = (np.dtype(name) for name in ("float32", "float64", "int32", "int64"))
 
 
+def _wrapped(n: int, dtype: np.dtype) -> int:
+    """A number as an element of a small or unsigned integer type: modulo its range, as in C."""
+    if dtype.kind == "i" and dtype.itemsize >= 4:
+        return n
+    full = 1 << 8 * dtype.itemsize
+    n %= full
+    return n - full if dtype.kind == "i" and 2 * n >= full else n
+
+
 def kernel_of(op: Op) -> Callable:
     """The kernel over any ``xp``, rendered from the operator's expression. One for each backend."""
     e = op.expr
@@ -35,7 +44,7 @@ def kernel_of(op: Op) -> Callable:
         compute = dtype
         if dtype.kind in "iub":
             for s in scalars:  # a number takes the array's type
-                values = {**values, s: int(values[s]) if dtype.kind != "u" else int(values[s]) % (1 << 8 * dtype.itemsize)}
+                values = {**values, s: _wrapped(int(values[s]), dtype)}
             if floating:
                 compute = _F8 if dtype.itemsize >= 4 else _F4
             elif dtype.kind == "b":

@@ -85,8 +85,8 @@ class Program:
         for slot in self.out_slots:
             self.copied.append(slot in views or slot in fresh or slot < len(self.inputs))
             fresh.add(slot)
-        self.open = [s for s in self.steps if not s.ins and 0 in s.attrs.get("shape", ())]
-        self._filled: dict[tuple, list[dict]] = {}
+        self.open = [i for i, s in enumerate(self.steps) if not s.ins and 0 in s.attrs.get("shape", ())]
+        self._filled: dict[tuple, list[_Step]] = {}
         self.random = any("rng" in s.wants for s in self.steps)
 
     def _slot(self, entry: Entry) -> int:
@@ -178,12 +178,11 @@ class Program:
 
     def forward(self, raws: Sequence[Any]) -> tuple[list, Kept | None]:
         """Outputs, and what the backward run needs (None when no gradient was declared wanted)."""
-        if self.open:
-            self._fill_shapes(tuple([r.shape for r in raws]))
+        steps = self._with_shapes(tuple([r.shape for r in raws])) if self.open else self.steps
         values: list[Any] = [None] * len(self.slots)
         values[: len(raws)] = raws
         state = copy.deepcopy(generator(self.dev)) if self.random and self.kept else None
-        self._run(self.steps, values)
+        self._run(steps, values)
         own = self.dev.xp.copy
         outs = [own(values[s]) if c else values[s] for s, c in zip(self.out_slots, self.copied, strict=True)]
         if not self.kept and not any(self.wanted):
@@ -192,21 +191,21 @@ class Program:
                 for s, level in self.kept.items()}
         return outs, Kept(kept, state)
 
-    def _fill_shapes(self, shapes: tuple) -> None:
-        """Constants whose shape the graph left open (dimension 0) get the one that follows from the inputs."""
+    def _with_shapes(self, shapes: tuple) -> list[_Step]:
+        """The steps where constants whose shape the graph left open (dimension 0) have the one that follows from the inputs."""
         found = self._filled.get(shapes)
         if found is None:
             known = infer_shapes(self.heads, dict(zip(self.inputs, shapes, strict=True)))
-            found = []
-            for step in self.open:
+            found = list(self.steps)
+            for i in self.open:
+                step = found[i] = copy.copy(self.steps[i])
                 shape = known.get((step.node, 0))
                 if shape is None or -1 in shape:
                     raise ShapeError(f"the shape {step.node.attrs.shape} of {step.node.name} is open, and the inputs do not "
                                      f"determine it: inferred {shape}")
-                found.append({**step.node.attrs, "shape": shape})
+                step.attrs = {**step.node.attrs, "shape": shape}
             self._filled[shapes] = found
-        for step, attrs in zip(self.open, found, strict=True):
-            step.attrs = attrs
+        return found
 
     def backward(self, kept: Kept, head_grads: Sequence[Any]) -> list:
         """Gradients of the inputs (None where none is wanted or nothing flows); missing head gradients are zero."""

@@ -232,6 +232,15 @@ def test_mark_variables():
     assert host(gc_) == [4, 4]
 
 
+@pytest.mark.parametrize(("variables", "gradients", "reqs", "words"), [
+    ([nd.ones(2)], [nd.ones(3)], "write", r"shape of its variable: \(3,\) and \(2,\)"), ([nd.ones(2)], [], "write",
+        "1 variables, 0"),
+    ([nd.ones(2)], [nd.ones(2)], ["write", "add"], "2 requests"), ([nd.ones(2)], [nd.ones(2)], "sum", "grad_req")])
+def test_wrong_marks(variables, gradients, reqs, words):
+    with pytest.raises(mx.MXNetError, match=words):
+        autograd.mark_variables(variables, gradients, reqs)
+
+
 def test_marking_an_intermediate_cuts_the_graph():
     x = marked(1, 2, 3)
     with autograd.record():

@@ -13,7 +13,7 @@ import numpy as np
 HERE = Path(__file__).resolve().parent.parent / "data" / "ndarray"
 TYPES = ["float16", "float32", "float64", "uint8", "int8", "int32", "int64", "bool"]
 OPERATORS = ["add", "sub", "mul", "truediv", "mod", "pow", "eq", "ne", "gt", "ge", "lt", "le"]
-SCALARS = ["2", "2.5", "-3", "0", "True", "np.float64(2.5)", "np.float32(1.5)", "np.int64(3)", "np.int32(3)"]
+SCALARS = ["2", "2.5", "-3", "0", "True", "np.float64(2.5)", "np.float32(1.5)", "np.int64(3)", "np.int32(3)", "300"]
 UNARY = ["abs", "negative", "sign", "square", "round", "floor", "ceil", "rint", "fix", "trunc", "exp", "sqrt", "log", "sin",
          "tanh", "sigmoid", "relu", "reciprocal", "cbrt", "expm1", "logical_not",
          "ones_like", "zeros_like", "BlockGrad", "sum", "mean",
@@ -62,6 +62,8 @@ def arithmetic():
                 assert row["raises"] == "MXNetError"  # two types never mix: not worth a table
         for text in SCALARS:
             s = eval(text)
+            if text == "300" and (op == "pow" or a in ("float16", "float32", "float64")):
+                continue  # what is looked at is how a number that is too large meets a small type
             undefined = s < 0 if op == "pow" else op in ("truediv", "mod") and not s
             if undefined and a not in ("float16", "float32", "float64"):
                 continue  # an integer through zero: not defined
