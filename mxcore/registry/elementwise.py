@@ -55,6 +55,7 @@ def elementwise(
         op.expr = fn(*[E.arg(i) for i in inputs], **{a: E.attr(a) for a in attrs})
         op.infer = rules.broadcast if broadcast else rules.same
         op.grads = (grad,) if callable(grad) else tuple(grad or ())  # type: ignore[attr-defined]
+        op.sources = getattr(fn, "sources", ())  # type: ignore[attr-defined]  # see derived
         if not nograd:
             op.rule = _rule_of(op)
         return enter_op(op)
@@ -178,9 +179,8 @@ def derived(name: str) -> Op | None:
         [kind(n, kind.POSITIONAL_OR_KEYWORD) for n in (head, *operands)]
         + [kind(a, kind.KEYWORD_ONLY, annotation=Scalar, default=kind.empty) for a in attrs])
     definition.__doc__ = f"Head gradient times the derivative of ``{op.name}`` by its input {index}: ``{value!r}``."
-    result = elementwise(name, broadcast=True)(definition)
-    result.sources = tuple(sources)  # type: ignore[attr-defined]
-    return result
+    definition.sources = tuple(sources)  # type: ignore[attr-defined]
+    return elementwise(name, broadcast=True)(definition)
 
 
 def _rename(e: E.Expr, names: dict[str, str]) -> E.Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ OPS: dict[str, Op] = {}
 APPLY: dict[type, Callable[[Op, Sequence[Any], Attrs], Any]] = {}
 
 
+_DERIVING = threading.RLock()
 _DERIVED = frozenset(f"_grad{i}" for i in range(10))
 
 
@@ -259,7 +261,8 @@ def get_op(name: str) -> Op:
     if op is None and name.startswith("_grad"):
         from .elementwise import derived
 
-        op = derived(name)
+        with _DERIVING:  # another thread may want the same
+            op = OPS.get(name) or derived(name)
     if op is None:
         import difflib
 
