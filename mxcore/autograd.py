@@ -112,7 +112,11 @@ class _RawWorld:
         saved = node.saved
         if saved is None:
             return None
-        return Call(node.op, node.attrs, saved[0], saved[1], saved[3] if mask is None else mask)  # type: ignore[arg-type]
+        op: Op = node.op  # type: ignore[assignment]
+        call = Call(op, node.attrs, saved[0], saved[1], saved[3] if mask is None else mask)
+        if op.raw_rule:
+            call.once = not self.retain
+        return call
 
     def zeros(self, node: Node, j: int) -> Any:
         like = node.saved[1][j]

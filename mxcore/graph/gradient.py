@@ -25,10 +25,11 @@ class Call:
     """What a gradient rule sees of the call that it differentiates.
 
     ``n.inputs[i]``, ``n.out(j)`` are values, ``n.attrs`` the attributes, ``n.wants(i)`` whether the gradient of input
-    ``i`` is asked for (a rule may return None otherwise).
+    ``i`` is asked for (a rule may return None otherwise). ``n.once`` is set (to True) for a raw rule, if what was kept for
+    it is asked for the last time, so that it may let go of it bit by bit.
     """
 
-    __slots__ = ("_mask", "_outs", "attrs", "inputs", "op", "replay")
+    __slots__ = ("_mask", "_outs", "attrs", "inputs", "once", "op", "replay")
 
     def __init__(self, op: Op, attrs: Attrs, inputs: Sequence[Any], outs: Sequence[Any], mask: Sequence[bool]) -> None:
         self.op, self.attrs, self.inputs, self._outs, self._mask = op, attrs, inputs, outs, mask

@@ -14,7 +14,7 @@ from ..errors import KernelMissingError
 from .generic import kernel_of
 from .op import OPS, Op
 
-__all__ = ["KernelEntry", "add_kernels", "clear", "generic_of", "kernels_of", "load_target", "resolve"]
+__all__ = ["KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class KernelEntry:
     """One special kernel: where it is (``"package.module:function"``), its priority, and which calls it takes.
 
     ``accepts`` (also ``"module:function"``) is called with ``(*arrays, **attrs)`` and answers whether the kernel takes
-    this call; ``None`` takes all.
+    this call; ``None`` takes all. ``bind`` prepares calls of compiled programs (:mod:`mxcore.registry.bound`); an entry
+    may have it alone, without ``target``.
     """
 
-    target: str | Callable
+    target: str | Callable | None = None
     priority: int = 0
     accepts: str | Callable | None = None
     source: str = ""
+    bind: str | Callable | None = None
 
 
 _TABLE: dict[tuple[str, str], list[KernelEntry]] = {}
@@ -59,6 +61,11 @@ def clear(backend: str) -> None:
 def kernels_of(backend: str, name: str) -> list[KernelEntry]:
     """Special kernels of an operator on a backend, best first (for ``python -m mxcore.plugins``)."""
     return list(_TABLE.get((backend, name), ()))
+
+
+def binders_of(backend: str, name: str) -> list[Callable]:
+    """The ``bind`` functions of an operator on a backend, best first."""
+    return [load_target(e.bind) for e in _TABLE.get((backend, name), ()) if e.bind is not None]
 
 
 def load_target(target: str | Callable) -> Callable:
@@ -96,6 +103,8 @@ def resolve(op: Op, backend: str) -> Callable:
     """
     kernel = generic_of(op)
     for entry in reversed(_TABLE.get((backend, op.name), ())):
+        if entry.target is None:
+            continue
         special = load_target(entry.target)
         kernel = special if entry.accepts is None else _guarded(special, load_target(entry.accepts), kernel)
     if kernel is None:

@@ -86,7 +86,7 @@ class CachedOp:
 
     def _rule(self, n: Any, *grads: Any) -> list:
         kept, program = n.inputs[-2:]
-        return program.backward(kept, grads)
+        return program.backward(kept, grads, n.once)
 
     def _definition(self, *arrays: Any) -> list:
         """The graph applied operator by operator: for gradients of gradients."""

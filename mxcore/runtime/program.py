@@ -207,8 +207,11 @@ class Program:
             self._filled[shapes] = found
         return found
 
-    def backward(self, kept: Kept, head_grads: Sequence[Any]) -> list:
-        """Gradients of the inputs (None where none is wanted or nothing flows); missing head gradients are zero."""
+    def backward(self, kept: Kept, head_grads: Sequence[Any], once: bool = False) -> list:
+        """Gradients of the inputs (None where none is wanted or nothing flows); missing head gradients are zero.
+
+        With ``once``, ``kept`` is emptied, so that each value goes after its last use.
+        """
         values: list = [None] * len(self.slots)
         for slot, value in kept.values.items():
             values[slot] = value
@@ -216,6 +219,8 @@ class Program:
         for slot, g, like in zip(self.head_slots, head_grads, self.likes, strict=True):
             shape = kept.values[like]
             values[slot] = xp.zeros(shape.shape, shape.dtype) if g is None else g
+        if once:
+            kept.values = {}
         self._run(self.back_steps, values)
         return [None if s is None else values[s] for s in self.grad_slots]
 

@@ -1,0 +1,131 @@
+"""Bound kernels: one call of a compiled program, prepared once for its shapes, that writes into memory given to it.
+
+A plain kernel ``f(xp, *arrays, **attrs)`` finds out at every call what it is given and allocates what it returns. A
+compiled program knows shapes, types and layouts beforehand. For an operator whose :class:`KernelEntry` names a ``bind``
+function it asks ::
+
+    bind(ins, outs, attrs, training, epilogue=None) -> Bound | None
+
+once for each place in the program, with the :class:`Spec` of every input (None for one that is absent) and output and
+the operator's attributes. ``None`` means: not for these, use the plain kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .expr import Expr
+
+__all__ = ["Bound", "Epilogue", "Order", "Spec", "channels_last", "plain_order"]
+
+#: the axes of a dense array from the slowest to the fastest in memory: ``(0, 1, 2, 3)`` is C order, ``(0, 2, 3, 1)``
+#: channels last of a batch of images
+Order = tuple[int, ...]
+
+
+def plain_order(ndim: int) -> Order:
+    """C order.
+
+    >>> plain_order(3)
+    (0, 1, 2)
+    """
+    return tuple(range(ndim))
+
+
+def channels_last(ndim: int) -> Order:
+    """Axis 1 fastest: ``N...C`` in memory, while the array's axes stay ``NC...``.
+
+    >>> channels_last(4)
+    (0, 2, 3, 1)
+    """
+    return (0, *range(2, ndim), 1) if ndim > 2 else tuple(range(ndim))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of an array before it exists.
+
+    Attributes
+    ----------
+    shape, dtype
+        As of the array; the order of axes is always the operator's own.
+    order : Order
+        How it lies in memory: dense, in this order of axes.
+    static : bool
+        It changes only when somebody writes to it (a parameter); see :attr:`Bound.prepared`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    order: Order
+    static: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        n = 1
+        for d in self.shape:
+            n *= d
+        return n
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides in bytes that follow from ``order``."""
+        strides, step = [0] * len(self.shape), self.dtype.itemsize
+        for axis in reversed(self.order):
+            strides[axis] = step
+            step *= max(self.shape[axis], 1)
+        return tuple(strides)
+
+
+class Epilogue(NamedTuple):
+    """What is to happen to the only output of a kernel before it is stored.
+
+    ``expr`` is a scalar expression over ``"acc"`` (the kernel's result) and the names of further inputs, which follow
+    the operator's own in ``ins``. A ``bind`` that cannot do it answers None and is asked again without.
+    """
+
+    expr: Expr
+    names: tuple[str, ...]
+
+
+class Bound:
+    """A prepared call. Subclasses set the attributes in ``__init__`` and define :meth:`run`.
+
+    Attributes
+    ----------
+    in_orders : sequence of Order or None
+        The memory order in which each input is wanted; None: any strides will do, also not dense ones. The program puts
+        a copy in front where the order differs.
+    out_orders : sequence of Order
+        The memory order of each output; the program provides memory of that order.
+    in_place : sequence of (input, output)
+        Pairs which may be the same memory (same number of bytes and order), when the input is not used afterwards.
+    prepared : sequence of int
+        Inputs of which :meth:`prepare` makes something that lasts (packed weights). If all of them are static,
+        ``prepare`` is called when one of them has changed, otherwise before each :meth:`run`.
+    label : str
+        For people: what runs (``"brgconv:avx512_core"``, ``"5 ufuncs in tiles of 32768"``).
+    """
+
+    in_orders: Sequence[Order | None] = ()
+    out_orders: Sequence[Order] = ()
+    in_place: Sequence[tuple[int, int]] = ()
+    prepared: Sequence[int] = ()
+    label: str = ""
+
+    def prepare(self, ins: Sequence[Any]) -> None:
+        """Make from ``ins`` what :meth:`run` will use until the next call of this."""
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        """Compute ``outs`` from ``ins``. Never called twice at the same time for one object."""
+        raise NotImplementedError
