@@ -18,11 +18,11 @@ __all__ = ["FLOATING", "FUNCTIONS", "Expr", "arg", "call", "const", "derivative"
 class Expr:
     """A node of a scalar expression: ``fn`` applied to ``args``; leaves are ``arg`` (an array), ``attr``, ``const``."""
 
-    __slots__ = ("args", "fn", "key")
+    __slots__ = ("_hash", "args", "fn")
 
     def __init__(self, fn: str, args: tuple) -> None:
         self.fn, self.args = fn, args
-        self.key: tuple = (fn, *[a.key if isinstance(a, Expr) else a for a in args])
+        self._hash = hash((fn, args))  # kept, since expressions share parts and would be hashed over and over
 
     def __add__(self, o: Any) -> "Expr":
         return call("add", self, o)
@@ -78,10 +78,10 @@ class Expr:
         return call("not_equal", self, o)
 
     def __eq__(self, o: object) -> bool:
-        return isinstance(o, Expr) and self.key == o.key
+        return self is o or (isinstance(o, Expr) and self._hash == o._hash and self.fn == o.fn and self.args == o.args)
 
     def __hash__(self) -> int:
-        return hash(self.key)
+        return self._hash
 
     def __repr__(self) -> str:
         if self.fn in ("arg", "attr", "const"):
@@ -241,16 +241,16 @@ def is_bool(e: Expr) -> bool:
 def walk(e: Expr) -> list[Expr]:
     """The distinct nodes of ``e``, operands before results."""
     seen: dict[Expr, None] = {}
-
-    def visit(n: Expr) -> None:
-        if n in seen:
-            return
-        for a in n.args:
-            if isinstance(a, Expr):
-                visit(a)
-        seen[n] = None
-
-    visit(e)
+    stack = [(e, iter(e.args))]
+    while stack:
+        node, rest = stack[-1]
+        for a in rest:
+            if isinstance(a, Expr) and a not in seen:
+                stack.append((a, iter(a.args)))
+                break
+        else:
+            seen.setdefault(node)
+            stack.pop()
     return list(seen)
 
 
