@@ -50,8 +50,11 @@ def report() -> tuple[list[str], int]:
     found = [f"  {n} = {s.read()}" for n, s in SETTINGS.items() if n in os.environ or (s.mxnet and s.mxnet in os.environ)]
     lines += found or ["  none"]
     lines += ["", "plugins:"]
+    said = plugins.descriptions()
     for r in plugins.records():
         lines.append(f"  {r.name:18} {r.status}  {r.distribution} {r.version}")
+        if r.name in said:
+            lines.append(f"    {said[r.name]}")
         if r.traceback:
             problems += 1
             lines += ["    " + line for line in r.traceback.rstrip().splitlines()]

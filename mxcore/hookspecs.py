@@ -58,6 +58,13 @@ class HookSpecs:
         """
 
     @hookspec
+    def mxcore_describe(self) -> str | None:
+        """Say in a line what this plugin uses on this machine (a library and its version), or why it serves nothing here.
+
+        For ``python -m mxcore.doctor``; a library that is not there is no failure.
+        """
+
+    @hookspec
     def mxcore_kernels(self, backend: str) -> dict[str, Any] | None:
         """Kernels for a backend, by operator: ``{"Convolution": "my_package.conv:forward"}``.
 

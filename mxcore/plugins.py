@@ -16,8 +16,8 @@ import pluggy
 from . import hookspecs
 from .base import config
 
-__all__ = ["GROUP", "PluginRecord", "add", "backend_infos", "kernels_for", "load_operators", "main", "make_backend", "manager",
-           "records"]
+__all__ = ["GROUP", "PluginRecord", "add", "backend_infos", "descriptions", "kernels_for", "load_operators", "main",
+           "make_backend", "manager", "records"]
 
 GROUP = "mxcore"
 
@@ -133,6 +133,11 @@ def records() -> list[PluginRecord]:
     """What is installed, what loaded, and why something did not."""
     manager()
     return list(_RECORDS.values())
+
+
+def descriptions() -> dict[str, str]:
+    """What plugins say of themselves, by name (``mxcore_describe``)."""
+    return {name: str(line) for name, line in _call("mxcore_describe")}
 
 
 def backend_infos() -> list[hookspecs.BackendInfo]:

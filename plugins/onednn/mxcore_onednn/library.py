@@ -1,0 +1,214 @@
+"""The shared library: where it is, loading it once, its functions with checked status, its threads.
+
+``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP. Two habits of that library are corrected:
+its workers wait for new work by spinning for milliseconds, which robs other threads of their cores
+(``GOMP_SPINCOUNT`` is read when it is loaded), and the number of its threads is a property of the calling thread
+(:class:`Thread` sets it).
+"""
+
+from __future__ import annotations
+
+import ctypes as C
+import functools
+import os
+import site
+import sys
+import threading
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mxcore.base import default_threads
+from mxcore.errors import MXNetError
+
+from .codes import Status
+
+__all__ = ["OneDNNError", "Thread", "Unsupported", "engine", "function", "library", "locate", "missing", "this_thread", "version"]
+
+DISTRIBUTION, FILE, OPENMP = "onednn-cpu-gomp", "libdnnl.so.3", "libgomp.so.1"
+OVERRIDE = "MXCORE_ONEDNN_LIBRARY"
+_SPINS = "1000"  # turns that an idle OpenMP worker makes before it sleeps
+
+
+class OneDNNError(MXNetError):
+    """A function of oneDNN failed."""
+
+
+class Unsupported(OneDNNError):
+    """oneDNN has no implementation for this call on this machine."""
+
+
+# ---------------------------------------------------------------- finding
+def locate() -> Path | None:
+    """Path of the library, or None.
+
+    ``MXCORE_ONEDNN_LIBRARY`` says where; otherwise the ``lib`` folders of the environment and of user installs, and
+    the files that the wheel recorded.
+    """
+    named = os.environ.get(OVERRIDE)
+    if named:
+        return Path(named) if Path(named).is_file() else None
+    for prefix in (sys.prefix, site.getuserbase(), sys.base_prefix):
+        path = Path(prefix, "lib", FILE)
+        if path.is_file():
+            return path
+    try:
+        files = metadata.files(DISTRIBUTION) or ()
+    except metadata.PackageNotFoundError:
+        return None
+    return next((path for f in files if f.name == FILE and (path := Path(str(f.locate())).resolve()).is_file()), None)
+
+
+def missing() -> str | None:
+    """Why there is no library, as a sentence; None where there is one."""
+    if locate() is None:
+        named = os.environ.get(OVERRIDE)
+        if named:
+            return f"{OVERRIDE}={named} is no file"
+        return f"{FILE} was not found: pip install {DISTRIBUTION} (x86-64 Linux)"
+    try:
+        _openmp()
+    except OSError as error:
+        return f"{FILE} needs {OPENMP}, GNU OpenMP, of the system (package libgomp1 or libgomp): {error}"
+    return None
+
+
+@functools.cache
+def _openmp() -> C.CDLL:
+    """GNU OpenMP, loaded so that its idle workers sleep soon."""
+    spins = "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ
+    if spins:
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
+    try:
+        return C.CDLL(OPENMP)
+    finally:
+        if spins:  # not for the processes that this one starts
+            del os.environ["GOMP_SPINCOUNT"]
+
+
+@functools.cache
+def library() -> C.CDLL:
+    """The library, loaded at the first call.
+
+    Raises
+    ------
+    OneDNNError
+        It is not there or cannot be loaded.
+    """
+    reason = missing()
+    if reason:
+        raise OneDNNError(f"oneDNN is not to be had: {reason}")
+    _openmp()
+    try:
+        return C.CDLL(str(locate()))
+    except OSError as error:
+        raise OneDNNError(f"{locate()} cannot be loaded: {error}. MXCORE_PLUGINS names the plugins to use where this one is "
+                          "not wanted") from error
+
+
+@functools.cache
+def function(name: str) -> Any:
+    """A function of the C API that returns a status, as one that raises.
+
+    Arguments must be ctypes values (:mod:`mxcore_onednn.primitive` makes them).
+    """
+    found = library()["dnnl_" + name]
+    found.restype, found.errcheck = C.c_int, _check
+    return found
+
+
+def _check(status: int, found: Any, arguments: tuple) -> int:
+    if status:
+        failed(status, found.__name__)
+    return status
+
+
+def failed(status: int, name: str) -> None:
+    """Raise what a status other than success means."""
+    what = Status(status).name.lower().replace("_", " ") if status in Status._value2member_map_ else f"status {status}"
+    raise (Unsupported if status == Status.UNIMPLEMENTED else OneDNNError)(f"oneDNN's {name} failed: {what}")
+
+
+class _Version(C.Structure):
+    _fields_ = [("major", C.c_int), ("minor", C.c_int), ("patch", C.c_int), ("hash", C.c_char_p)]
+
+
+def version() -> str:
+    """As ``"3.2.0"``."""
+    get = library().dnnl_version
+    get.restype = C.POINTER(_Version)
+    v = get().contents
+    return f"{v.major}.{v.minor}.{v.patch}"
+
+
+# ---------------------------------------------------------------- engine and threads
+@functools.cache
+def engine() -> C.c_void_p:
+    """The CPU engine of this process."""
+    made = C.c_void_p()
+    function("engine_create")(C.byref(made), C.c_int(1), C.c_size_t(0))
+    return made
+
+
+class Thread(threading.local):
+    """What each Python thread has of its own: a stream, a scratchpad, and its number of OpenMP threads.
+
+    Attributes
+    ----------
+    stream : int
+        Handle of the stream.
+    address, size : int
+        The scratchpad; see :meth:`scratchpad`.
+    """
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._empty = np.empty
+        _openmp().omp_set_num_threads(C.c_int(1 if _forked else default_threads()))
+        made = C.c_void_p()
+        function("stream_create")(C.byref(made), engine(), C.c_uint(1))
+        self.stream = made.value
+        self.address = self.size = 0
+        self._stage = np.empty(0, "uint8")
+        self._owner = _Owned(made)
+
+    def scratchpad(self, size: int) -> int:
+        """Address of memory of at least ``size`` bytes, on a cache line; the same for all primitives of the thread."""
+        if size > self.size:
+            self._block = self._empty(size + 64, "uint8")
+            self.address, self.size = -(-self._block.ctypes.data // 64) * 64, size
+        return self.address
+
+    def staging(self, size: int) -> Any:
+        """Memory of at least ``size`` bytes for what lives only between two calls of one thread."""
+        if size > len(self._stage):
+            self._stage = self._empty(size, "uint8")
+        return self._stage
+
+
+class _Owned:
+    """Destroys a stream with its thread."""
+
+    def __init__(self, handle: C.c_void_p) -> None:
+        self.handle, self.destroy = handle, library().dnnl_stream_destroy
+
+    def __del__(self) -> None:
+        self.destroy(self.handle)
+
+
+#: set in a forked child: OpenMP's workers did not come along, and waiting for them would never end
+_forked = False
+
+
+@functools.cache
+def this_thread() -> Thread:
+    """The object whose attributes are those of the calling thread."""
+    os.register_at_fork(after_in_child=_after_fork)
+    return Thread()
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+    _openmp().omp_set_num_threads(C.c_int(1))

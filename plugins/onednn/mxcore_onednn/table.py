@@ -1,0 +1,14 @@
+"""Which operators get which kernels."""
+
+from mxcore.registry.kernels import KernelEntry
+
+__all__ = ["TABLE"]
+
+_CONVOLUTION = "mxcore_onednn.convolution:"
+
+TABLE = {
+    "Convolution": KernelEntry(bind=_CONVOLUTION + "bind_convolution", priority=10, source="onednn"),
+    "_conv": KernelEntry(bind=_CONVOLUTION + "bind_conv", priority=10, source="onednn"),
+    "_conv_data": KernelEntry(bind=_CONVOLUTION + "bind_conv_data", priority=10, source="onednn"),
+    "_conv_weight": KernelEntry(bind=_CONVOLUTION + "bind_conv_weight", priority=10, source="onednn"),
+}
