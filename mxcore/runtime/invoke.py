@@ -32,7 +32,8 @@ class _State(threading.local):
 
 STATE = _State()
 
-#: functions called around every eager operator while the profiler runs: ``hook(op, device, arrays) -> finish()``
+#: functions called around every operator while the profiler runs: ``hook(op, device, arrays)``, where ``op`` is the
+#: record (eager) or the label of a program's step, gives ``finish(results)``, which is called if the operator succeeds
 HOOKS: list[Callable] = []
 
 
@@ -174,17 +175,20 @@ def generator(dev: Any) -> Any:
 
 def _invoke_general(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any) -> Any:
     first = arrays[0]
-    finish = [h(op, first._dev, arrays) for h in HOOKS]
-    try:
-        return _finish(op, arrays, attrs, out, first._dev, type(first))
-    finally:
-        for f in finish:
-            f()
+    return (_hooked if HOOKS else _finish)(op, arrays, attrs, out, first._dev, type(first))
 
 
 def create(op: Op, attrs: Attrs, dev: Any, cls: type, out: Any = None) -> Any:
     """Apply an operator that has no inputs: on ``dev``, giving arrays of class ``cls``."""
-    return _finish(op, (), attrs, out, dev, cls)
+    return (_hooked if HOOKS else _finish)(op, (), attrs, out, dev, cls)
+
+
+def _hooked(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls: type) -> Any:
+    finish = [hook(op, dev, arrays) for hook in HOOKS]
+    results = _finish(op, arrays, attrs, out, dev, cls)
+    for f in finish:
+        f(results)
+    return results
 
 
 def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls: type) -> Any:
