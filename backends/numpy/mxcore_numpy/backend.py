@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mxcore.base import config
+from mxcore.registry.bound import Spec, plain_order
 
 from .xp import XP
 
@@ -59,6 +60,21 @@ class NumpyBackend:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype, index: int) -> np.ndarray:
         """Uninitialised memory."""
         return np.empty(shape, dtype)
+
+    def allocate(self, spec: Spec) -> np.ndarray:
+        """Uninitialised memory in a given order of axes."""
+        plain = np.empty([spec.shape[a] for a in spec.order], spec.dtype)
+        return plain.transpose(np.argsort(spec.order)) if spec.order != plain_order(plain.ndim) else plain
+
+    def block(self, nbytes: int, index: int) -> np.ndarray:
+        """Memory for a program's values, aligned for vector registers."""
+        memory = np.empty(nbytes + 64, np.uint8)
+        start = -memory.__array_interface__["data"][0] % 64
+        return memory[start : start + nbytes]
+
+    def place(self, block: np.ndarray, offset: int, spec: Spec) -> np.ndarray:
+        """An array that lies in a block."""
+        return np.ndarray(spec.shape, spec.dtype, block, offset, spec.strides)
 
     def from_host(self, array: np.ndarray, index: int) -> np.ndarray:
         """A contiguous copy."""

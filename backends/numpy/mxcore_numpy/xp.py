@@ -83,15 +83,24 @@ def _copyto(a: Any, value: Any) -> None:
     np.copyto(a, value, casting="unsafe")
 
 
+def _ones(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """The same as np.ones, at half its price for a small array."""
+    a = np.empty(shape, dtype)
+    a.fill(1)
+    return a
+
+
 def _reshape(a: Any, shape: Any) -> Any:
     return a.reshape(shape)
 
 
-def _broadcast_to(a: Any, shape: Any) -> Any:
+def _broadcast_to(a: Any, shape: tuple[int, ...]) -> Any:
     old = a.shape
-    if old == tuple(shape):
+    if old == shape:
         return a
     lead = len(shape) - len(old)
+    if a.size == 1 and lead >= 0:
+        return np.ndarray(shape, a.dtype, a, 0, (0,) * len(shape))
     if lead < 0 or not a.flags.c_contiguous or 0 in shape:
         return np.broadcast_to(a, shape)
     strides = [0] * lead  # the same as np.broadcast_to, without its price
@@ -183,7 +192,7 @@ XP = SimpleNamespace(
         "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "abs", "floor",
         "ceil", "rint", "trunc", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal",
         "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "where",
-        "zeros", "ones", "full", "empty", "arange", "linspace", "eye", "asarray", "copy", "ascontiguousarray",
+        "zeros", "full", "empty", "arange", "linspace", "eye", "asarray", "copy", "ascontiguousarray",
         "transpose", "expand_dims", "squeeze", "concatenate", "stack", "flip", "repeat", "tile", "pad",
         "swapaxes", "any", "all", "argmax", "argmin", "cumsum", "mean",
         "take_along_axis", "put_along_axis", "nonzero", "sort", "unique", "tril", "triu", "searchsorted",
@@ -193,6 +202,6 @@ XP = SimpleNamespace(
     erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
-    copyto=_copyto, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
+    copyto=_copyto, ones=_ones, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
     add_at=_add_at, take=_take, argsort=_argsort, argtop=_argtop, scalar=_scalar, item=_item,
 )

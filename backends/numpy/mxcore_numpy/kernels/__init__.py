@@ -7,6 +7,7 @@ from mxcore.registry.kernels import KernelEntry
 _HERE = "mxcore_numpy.kernels"
 
 TABLE: dict[str, Any] = {
+    "_fused": KernelEntry(f"{_HERE}.fused:fused", bind=f"{_HERE}.fused:bind"),
     "SequenceMask": KernelEntry(f"{_HERE}.indexing:sequence_mask", accepts=f"{_HERE}.indexing:has_lengths"),
     "_backward_take": KernelEntry(f"{_HERE}.indexing:take_back", accepts=f"{_HERE}.indexing:worth_a_product"),
     "_grad0_relu": f"{_HERE}.activation:backward_relu",

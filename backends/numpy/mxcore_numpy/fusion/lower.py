@@ -1,0 +1,250 @@
+"""From scalar expressions to instructions: one ufunc call each, with what NumPy does slowly written in another way.
+
+A value is *wide* (an element of the loop's type, or a mask of as many bits) or a truth value of one byte. Instructions
+look at a register through a view, a letter of their signature: ``f`` the numbers, ``i`` their bits as integers, ``b``
+truth values, ``s`` the same bytes as signed integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mxcore.registry import expr as E
+
+from ..xp import XP
+
+__all__ = ["Code", "Lowering", "Value"]
+
+
+class Code(NamedTuple):
+    """An instruction: what is called, the views of its operands and result, nanoseconds for one float32."""
+
+    call: Callable | None  #: None: a copy, which converts
+    ins: str
+    out: str
+    cost: float
+    form: str = "out"  #: "out": ``call(*ins, result)``; "named": ``call(*ins, out=result)``; "value": result[...] = call(*ins)
+
+
+class Value:
+    """A number for each place: the result of an instruction, an input (``in``), a literal (``const``, ``splat``)."""
+
+    __slots__ = ("args", "data", "op", "shape", "wide")
+
+    def __init__(self, op: str, args: tuple[Value, ...], shape: tuple[int, ...], wide: bool, data: Any = None) -> None:
+        self.op, self.args, self.shape, self.wide, self.data = op, args, shape, wide, data
+
+    def __repr__(self) -> str:
+        return f"{self.op}({', '.join(map(repr, self.args))})" if self.args else f"{self.op}:{self.data}"
+
+
+def _codes() -> dict[str, Code]:
+    table = {name: Code(getattr(np, name), "f", "f", cost) for name, cost in (
+        ("negative", 0.14), ("abs", 0.14), ("square", 0.14), ("sqrt", 0.29), ("reciprocal", 0.26), ("exp", 0.8),
+        ("expm1", 0.56), ("sinh", 0.7), ("cosh", 0.63), ("tanh", 0.55), ("sin", 1.1), ("cos", 1.1), ("floor", 0.14),
+        ("ceil", 0.14), ("rint", 0.14), ("trunc", 0.14), ("arctan", 0.9), ("arcsinh", 1.5), ("log", 0.6), ("log2", 0.36),
+        ("log1p", 0.8), ("log10", 0.37), ("cbrt", 0.54), ("arcsin", 0.7), ("arccos", 0.8), ("arctanh", 1.0), ("tan", 0.9),
+        ("arccosh", 1.5))}
+    table |= {name: Code(getattr(np, name), "ff", "f", cost) for name, cost in (
+        ("add", 0.25), ("subtract", 0.25), ("multiply", 0.25), ("divide", 0.27), ("power", 1.3), ("hypot", 5.0),
+        ("arctan2", 1.1), ("remainder", 18.0))}
+    # NumPy wants the result of these two by name
+    table |= {name: Code(getattr(np, name), "ff", "f", 0.2, "named") for name in ("maximum", "minimum")}
+    table |= {name: Code(getattr(np, name), "ff", "b", 0.14) for name in (
+        "greater", "greater_equal", "less", "less_equal", "equal", "not_equal")}
+    table |= {name: Code(getattr(np, name), "f", "b", 0.12) for name in ("isnan", "isinf", "isfinite")}
+    table |= {name: Code(getattr(np, name), "bb", "b", 0.06) for name in ("logical_and", "logical_or", "logical_xor")}
+    table |= {name: Code(getattr(XP, name), "f", "f", 24.0, "value") for name in (
+        "erf", "erfinv", "gamma", "gammaln", "digamma", "polygamma1", "polygamma2")}
+    return table | {
+        "logical_not": Code(np.logical_not, "b", "b", 0.06),
+        "number": Code(None, "b", "f", 0.2),  # a truth value as 0 or 1
+        "load": Code(None, "f", "f", 1.0),  # an input of another type
+        "fill": Code(None, "f", "f", 0.2),  # what broadcasts, at every place
+        "spread": Code(None, "s", "i", 0.2),  # a byte as an integer with its sign
+        "float": Code(None, "s", "f", 0.2),
+        "mask": Code(np.negative, "s", "s", 0.06),  # 1 becomes -1, all bits set
+        "inverse_mask": Code(np.subtract, "ss", "s", 0.06),
+        "and": Code(np.bitwise_and, "ii", "i", 0.2),
+        "or": Code(np.bitwise_or, "ii", "i", 0.2),
+        "xor": Code(np.bitwise_xor, "ii", "i", 0.2),
+        "minus": Code(np.subtract, "ss", "s", 0.06),
+    }
+
+
+#: erf(x) = tanh(x P(x^2)) in float32, coefficients from the highest; found by a weighted fit of atanh(erf(x)) / x
+_ERF: tuple[float, ...] = ()
+
+
+class Lowering:
+    """Values of one loop, each made once.
+
+    Parameters
+    ----------
+    names, shapes, dtypes
+        Of the inputs; the shapes have as many axes as the loop.
+    dtype : numpy.dtype
+        Of the arithmetic.
+    ndim : int
+        Axes of the loop.
+    """
+
+    CODES = _codes()
+
+    def __init__(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype],
+                 dtype: np.dtype, ndim: int) -> None:
+        self.dtype = dtype
+        self.unit = (1,) * ndim
+        self.bits = np.dtype(f"i{dtype.itemsize}")
+        self.sign_bit = np.array(np.iinfo(self.bits).min, self.bits).view(dtype)
+        self.values: dict[tuple, Value] = {}
+        self.done: dict[E.Expr, Value] = {}
+        self.exps_used: dict[E.Expr, int] = {}
+        for i, (name, shape, t) in enumerate(zip(names, shapes, dtypes, strict=True)):
+            value = Value("in", (), shape, t == dtype, i)
+            self.done[E.arg(name)] = value if t == dtype else self.make("load", value)
+
+    def lower(self, exprs: Sequence[E.Expr]) -> list[Value]:
+        """The values of expressions, all wide."""
+        for e in exprs:
+            for node in E.walk(e):
+                for a in node.args:
+                    if isinstance(a, E.Expr) and a.fn == "exp":
+                        self.exps_used[a] = self.exps_used.get(a, 0) + 1
+        results = []
+        for e in exprs:
+            for node in E.walk(e):
+                if node not in self.done:
+                    self.done[node] = self.const(node.args[0]) if node.fn == "const" else self.node(node)
+            results.append(self.wide(self.done[e]))
+        return results
+
+    # ------------------------------------------------------------------------------------------------- making values
+    def const(self, value: Any) -> Value:
+        """A literal as an array of no dimensions, which ufuncs take fastest."""
+        data = np.array(value, self.dtype)
+        key = ("const", data.tobytes())
+        if key not in self.values:
+            self.values[key] = Value("const", (), self.unit, True, data)
+        return self.values[key]
+
+    def splat(self, value: Value) -> Value:
+        """A literal as an array of the tile's size, for functions that NumPy has no fast loop for with one number."""
+        if value.op != "const":
+            return value
+        key = ("splat", value.data.tobytes())
+        if key not in self.values:
+            self.values[key] = Value("splat", (), self.unit, True, value.data)
+        return self.values[key]
+
+    def make(self, op: str, *args: Value) -> Value:
+        """The result of an instruction."""
+        key = (op, *map(id, args))
+        found = self.values.get(key)
+        if found is None:
+            code = self.CODES[op]
+            wide = code.out in "fi"
+            if code.call is not None and wide and all(a.op == "const" for a in args):
+                views = [a.data if v == "f" else a.data.view(self.bits) for a, v in zip(args, code.ins, strict=True)]
+                with np.errstate(all="ignore"):
+                    data = np.asarray(code.call(*views)).astype(self.bits if code.out == "i" else self.dtype)
+                found = self.const(data.view(self.dtype))
+            else:
+                shape = np.broadcast_shapes(*[a.shape for a in args])
+                found = Value(op, args, shape, wide)
+            self.values[key] = found
+        return found
+
+    def wide(self, value: Value) -> Value:
+        """A truth value as a number."""
+        return value if value.wide else self.make("number", value)
+
+    def truth(self, value: Value) -> Value:
+        """A number as a truth value: nan is true."""
+        return self.make("not_equal", value, self.const(0)) if value.wide else value
+
+    # -------------------------------------------------------------------------------------------------- expressions
+    def node(self, node: E.Expr) -> Value:
+        """The value of an expression whose operands are there."""
+        args = [self.done[a] for a in node.args]
+        special = getattr(self, f"_{node.fn}", None)
+        if node.fn == "where":
+            return self._where(*args)
+        if node.fn.startswith("logical_"):
+            return self.make(node.fn, *[self.truth(a) for a in args])
+        args = [self.wide(a) for a in args]
+        if node.fn == "add" and (value := self._one_and_exp(node)) is not None:
+            return value
+        return special(*args) if special is not None else self.make(node.fn, *args)
+
+    def _one_and_exp(self, node: E.Expr) -> Value | None:
+        """``1 + exp(a)``, of the logistic function, as ``2 + expm1(a)``: as accurate, and NumPy's expm1 is faster."""
+        if self.dtype.itemsize != 4:
+            return None
+        for a, b in (node.args, node.args[::-1]):
+            if a == E.ONE and b.fn == "exp" and self.exps_used[b] == 1:
+                return self.make("add", self.make("expm1", self.wide(self.done[b.args[0]])), self.const(2))
+        return None
+
+    def _multiply(self, a: Value, b: Value) -> Value:
+        return self.make("square", a) if a is b else self.make("multiply", a, b)
+
+    def _add(self, a: Value, b: Value) -> Value:
+        for x, y in ((a, b), (b, a)):
+            if y.op == "negative":
+                return self.make("subtract", x, y.args[0])
+        return self.make("add", a, b)
+
+    def _divide(self, a: Value, b: Value) -> Value:
+        if b.op == "const" and b.data != 0 and np.isfinite(b.data) and abs(math.frexp(float(b.data))[0]) == 0.5:
+            return self.make("multiply", a, self.const(1 / b.data))  # by a power of two: exact
+        return self.make("divide", a, b)
+
+    def _power(self, a: Value, b: Value) -> Value:
+        if b.op == "const":
+            if b.data == 2:
+                return self.make("square", a)
+            if b.data == 3:
+                return self.make("multiply", self.make("square", a), a)
+            if b.data == -1:
+                return self.make("reciprocal", a)
+        return self.make("power", a, b)
+
+    def _maximum(self, a: Value, b: Value) -> Value:
+        return self.make("maximum", self.splat(a), self.splat(b))
+
+    def _minimum(self, a: Value, b: Value) -> Value:
+        return self.make("minimum", self.splat(a), self.splat(b))
+
+    def _mod(self, a: Value, b: Value) -> Value:
+        r = self.make("remainder", a, b)
+        return r if b.op == "const" and b.data != 0 else self._where(self.make("not_equal", b, self.const(0)), r, self.const(0))
+
+    def _sign(self, a: Value) -> Value:
+        above, below = self.make("greater", a, self.const(0)), self.make("less", a, self.const(0))
+        return self.make("float", self.make("minus", above, below))  # nan is neither
+
+    def _round(self, a: Value) -> Value:
+        whole = self.make("trunc", a)
+        rest = self.make("abs", self.make("subtract", a, whole))
+        up = self.make("number", self.make("greater_equal", rest, self.const(0.5)))
+        sign = self.make("and", a, self.const(self.sign_bit))
+        return self.make("add", whole, self.make("or", up, sign))
+
+    def _where(self, c: Value, a: Value, b: Value) -> Value:
+        """By bits: choosing element by element mispredicts every other branch, which costs ten times as much."""
+        c, a, b = self.truth(c), self.wide(a), self.wide(b)
+        if b.op == "const" and a.op == "const" and not b.data.view(self.bits) and a.data == 1:
+            return self.make("number", c)
+        if b.op == "const" and not b.data.view(self.bits):
+            return self.make("and", a, self.make("spread", self.make("mask", c)))
+        if a.op == "const" and not a.data.view(self.bits):
+            one = Value("const", (), self.unit, False, np.array(1, np.int8))
+            one = self.values.setdefault(("byte",), one)
+            return self.make("and", b, self.make("spread", self.make("inverse_mask", c, one)))
+        mask = self.make("spread", self.make("mask", c))
+        return self.make("xor", b, self.make("and", self.make("xor", a, b), mask))
