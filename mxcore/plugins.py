@@ -177,6 +177,11 @@ def kernels_for(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
     return _call("mxcore_kernels", backend)
 
 
+def graph_passes(stage: str) -> list[Any]:
+    """The graph passes that plugins have for a stage (``"inference"`` or ``"training"``)."""
+    return [change for _, change in _call("mxcore_graph_pass", stage)]
+
+
 def load_operators() -> None:
     """Let plugins register their operators (once). One that fails is recorded, and leaves no operator behind."""
     global _OPERATORS_LOADED, _COLLECTING

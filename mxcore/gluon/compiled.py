@@ -34,11 +34,11 @@ class Compiled:
         self._count = len(inputs)
         self._flat = block._in_format == [0] * len(inputs)
         self._op: Any
+        params = block._graph_params()
         if block._callback is None:
-            self._op = CachedOp(out, block._flags)
+            self._op = CachedOp(out, block._flags, params)
         else:
             self._op = _Watched(out, block._flags, block._callback, block._monitor_all)
-        params = block._graph_params()
         places = {var.name: i for i, var in enumerate(inputs)}
         names = self._op.names
         self._gaps = [(i, places[name]) for i, name in enumerate(names) if name in places]

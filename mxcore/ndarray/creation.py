@@ -13,6 +13,7 @@ from ..errors import ArgumentError, OutOfMemoryError, ShapeError
 from ..registry.op import OPS
 from ..runtime.device import Device, device_of, devices
 from ..runtime.invoke import invoke, wrap
+from ..runtime.watch import shared_out
 from .ndarray import NDArray
 
 __all__ = ["arange", "array", "concatenate", "empty", "eye", "from_dlpack", "from_numpy", "full", "histogram",
@@ -251,6 +252,7 @@ def from_numpy(ndarray: np.ndarray, zero_copy: bool = True) -> NDArray:
     if not isinstance(ndarray, dev.array_type):
         return wrap(NDArray, dev.backend.from_host(ndarray, dev.index), dev)
     shared = ndarray.view()
+    shared_out(shared)
     ndarray.flags["WRITEABLE"] = False
     return wrap(NDArray, shared, dev)
 
@@ -265,7 +267,9 @@ def from_dlpack(dlpack: Any) -> NDArray:
     dev = device_of(Context(kind, 0))
     if not hasattr(dlpack, "__dlpack__"):
         dlpack = _Capsule(dlpack)
-    return wrap(NDArray, dev.backend.from_dlpack(dlpack), dev)
+    raw = dev.backend.from_dlpack(dlpack)
+    shared_out(raw)
+    return wrap(NDArray, raw, dev)
 
 
 class _Capsule:

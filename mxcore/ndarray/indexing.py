@@ -17,6 +17,7 @@ from ..ops.indexing import check_range
 from ..registry.op import OPS
 from ..registry.schema import Attrs
 from ..runtime.invoke import STATE, check_write, record_call, wrap
+from ..runtime.watch import written
 from .ndarray import NDArray
 
 __all__ = ["getitem", "setitem"]
@@ -206,6 +207,7 @@ def setitem(x: NDArray, key: Any, value: Any) -> None:
         raw = int(raw)  # type: ignore[arg-type]
     try:
         dev.xp.setitem(x._data, filled, _squeezed(dev, x._data, filled, raw))
+        written(x._data)
     except ValueError as error:
         if "read-only" in str(error):
             raise MXNetError("the memory of this array is read-only: it is shared with a library that does not let it be "

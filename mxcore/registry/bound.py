@@ -7,7 +7,8 @@ function it asks ::
     bind(ins, outs, attrs, training, epilogue=None) -> Bound | None
 
 once for each place in the program, with the :class:`Spec` of every input (None for one that is absent) and output and
-the operator's attributes. ``None`` means: not for these, use the plain kernel.
+the operator's attributes. ``None`` means: not for these, use the plain kernel. The outputs of an operator that writes to
+inputs (``mutates``) are followed by their new values, which the program writes back.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from .expr import Expr
 
-__all__ = ["Bound", "Epilogue", "Order", "Spec", "channels_last", "plain_order"]
+__all__ = ["Bound", "Epilogue", "Order", "Spec", "channels_last", "order_of", "plain_order"]
 
 #: the axes of a dense array from the slowest to the fastest in memory: ``(0, 1, 2, 3)`` is C order, ``(0, 2, 3, 1)``
 #: channels last of a batch of images
@@ -53,16 +54,19 @@ class Spec:
     ----------
     shape, dtype
         As of the array; the order of axes is always the operator's own.
-    order : Order
-        How it lies in memory: dense, in this order of axes.
+    order : Order or None
+        How it lies in memory: dense, in this order of axes. None: strided in some other way (a slice of something larger).
     static : bool
         It changes only when somebody writes to it (a parameter); see :attr:`Bound.prepared`.
+    steps : tuple of int, optional
+        The strides in bytes, where ``order`` is None.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    order: Order
+    order: Order | None
     static: bool = False
+    steps: tuple[int, ...] | None = None
 
     @property
     def size(self) -> int:
@@ -79,12 +83,45 @@ class Spec:
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Strides in bytes that follow from ``order``."""
-        strides, step = [0] * len(self.shape), self.dtype.itemsize
-        for axis in reversed(self.order):
-            strides[axis] = step
-            step *= max(self.shape[axis], 1)
-        return tuple(strides)
+        """Strides in bytes: those that follow from ``order``, or ``steps``."""
+        if self.order is None and self.steps is not None:
+            return self.steps
+        return _strides(self.shape, self.dtype.itemsize, self.order or plain_order(len(self.shape)))
+
+    def lies(self, order: Order) -> bool:
+        """Whether this memory is also dense in ``order``: axes of length 1 may stand anywhere."""
+        if self.order is None:
+            return False
+        return self.order == order or all(
+            a == b for n, a, b in zip(self.shape, self.strides, _strides(self.shape, self.dtype.itemsize, order), strict=True)
+            if n > 1)
+
+    def ordered(self, order: Order) -> Spec:
+        """The same array in another order."""
+        return Spec(self.shape, self.dtype, order, self.static)
+
+
+def _strides(shape: tuple[int, ...], step: int, order: Order) -> tuple[int, ...]:
+    strides = [0] * len(shape)
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(strides)
+
+
+def order_of(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Order | None:
+    """The order of axes of an array with these strides; None if it is not dense.
+
+    >>> order_of((2, 3, 4), (48, 4, 12), 4)
+    (0, 2, 1)
+    """
+    order = tuple(sorted(plain_order(len(shape)), key=lambda a: (-strides[a] if shape[a] > 1 else 0, a)))
+    ones = [a for a in order if shape[a] == 1]  # where they stand does not matter: first
+    order = (*ones, *[a for a in order if shape[a] != 1])
+    expected = _strides(shape, itemsize, order)
+    if all(n == 1 or s == e for n, s, e in zip(shape, strides, expected, strict=True)):
+        return plain_order(len(shape)) if Spec(shape, np.dtype(f"V{itemsize}"), order).lies(plain_order(len(shape))) else order
+    return None
 
 
 class Epilogue(NamedTuple):

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..registry.bound import Spec
+
 __all__ = ["RNG", "XP", "XP_ELEMENTWISE", "Backend"]
 
 XP_ELEMENTWISE: tuple[str, ...] = (
@@ -67,6 +69,16 @@ class Backend(Protocol):
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype, index: int) -> Any:
         """An array with undefined contents."""
+
+    # ---- the next three: only of backends that have bound kernels (mxcore.registry.bound)
+    def allocate(self, spec: Spec) -> Any:
+        """An array with undefined contents in a given order of axes."""
+
+    def block(self, nbytes: int, index: int) -> Any:
+        """Memory that the values of a compiled program share, aligned to 64 bytes."""
+
+    def place(self, block: Any, offset: int, spec: Spec) -> Any:
+        """An array that lies in a block, ``offset`` bytes behind its beginning."""
 
     def from_host(self, array: np.ndarray, index: int) -> Any:
         """A copy of a NumPy array on the device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from weakref import ref
 
@@ -23,6 +23,8 @@ class CachedOp:
     ----------
     sym : Symbol
         Anything with ``_entries``.
+    parameters : collection of str, optional
+        Names of inputs that change only when they are written to: what follows from them alone is kept between calls.
     flags : sequence of (name, value)
         ``static_alloc``, ``static_shape``, ... as MXNet has them.
 
@@ -32,11 +34,12 @@ class CachedOp:
     for each device and each set of inputs whose gradients are wanted, at the first call that needs it.
     """
 
-    def __init__(self, sym: Any, flags: Sequence[tuple[str, Any]] = ()) -> None:
+    def __init__(self, sym: Any, flags: Sequence[tuple[str, Any]] = (), parameters: Collection[str] = ()) -> None:
         self.flags = dict(flags)
         self.heads = list(sym._entries)
         self.inputs = [n for n in topological([n for n, _ in self.heads]) if type(n) is Variable]
         self.names = [n.name for n in self.inputs]
+        self._static = tuple([n in parameters for n in self.names])
         self._programs: dict[Any, Program] = {}
         op = Op("_CachedOp", self._definition, OPS["_copy"].schema)
         op.rule, op.raw_rule, op.composite = self._rule, True, self._definition
@@ -59,7 +62,7 @@ class CachedOp:
         key = (dev, mask)
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = Program(self.heads, self.inputs, dev, mask or ())
+            program = self._programs[key] = Program(self.heads, self.inputs, dev, mask or (), self._static)
         raws = []
         for a, n in zip(args, self.names, strict=True):
             if a._dev is not dev:

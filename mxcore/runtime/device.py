@@ -12,6 +12,7 @@ from ..errors import BackendMissingError, ContextError
 from ..registry import kernels
 from ..registry.op import APPLY
 from .invoke import apply_raw
+from .memory import Pool
 
 __all__ = ["Device", "backend_named", "device_count", "device_of", "devices", "forget", "raw_device"]
 
@@ -26,7 +27,7 @@ _INSTALL = {
 class Device:
     """A context bound to the backend that serves it. Arrays point to one of these."""
 
-    __slots__ = ("array_type", "backend", "ctx", "index", "name", "random", "xp")
+    __slots__ = ("array_type", "backend", "ctx", "index", "name", "pool", "random", "xp")
 
     def __init__(self, ctx: Context, backend: Any) -> None:
         self.ctx = ctx
@@ -35,6 +36,7 @@ class Device:
         self.xp = backend.xp
         self.array_type = backend.array_type
         self.index = ctx.device_id
+        self.pool = Pool(backend, self.index)
         self.random: Any = None  # generator, made at first use by mxcore.runtime.random
 
     def __repr__(self) -> str:
@@ -130,6 +132,10 @@ def backend_named(name: str) -> Any:
             kernels.add_kernels(name, table, plugin_name)
         _BACKENDS[name] = backend
         APPLY[backend.array_type] = apply_raw(backend)
+        if len(_BACKENDS) == 1 and config("MXCORE_PROFILER_AUTOSTART") == "1":
+            from .profile import PROFILE
+
+            PROFILE.start()
     return backend
 
 

@@ -1,24 +1,29 @@
 """Programs: a graph as a flat list of kernel calls, forward and backward, over raw arrays.
 
-Hybridized nets (:mod:`mxcore.runtime.cached_op`) and bound symbols (:mod:`mxcore.executor`) run these. The backward part
-is the graph that the one reverse sweep gives over symbolic values; what it reads of the forward part is kept, arrays of
-which it reads only the shape as their shape. Everything else is let go right after its last use.
+Hybridized nets (:mod:`mxcore.runtime.cached_op`) and bound symbols (:mod:`mxcore.executor`) run these. For each set of
+input shapes and types the graph and the graph of its gradients (by the one reverse sweep over symbolic values) go through
+the passes of :mod:`mxcore.graph.passes`, and :mod:`mxcore.runtime.lowering` makes a plan: bound kernels that write into
+one block of memory. A value of which nothing is known before the program runs (its shape depends on data) only makes the
+steps around it ordinary ones.
 """
 
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
-from ..errors import ShapeError
-from ..graph.compose import leaf
-from ..graph.gradient import SHAPE, WHOLE, symbolic_gradient
-from ..graph.infer import infer_shapes
-from ..graph.node import Entry, Node, Shaped, Variable, topological
-from ..registry.kernels import resolve
-from .explain import explain
-from .invoke import STATE, generator
+from .. import plugins
+from ..errors import MXNetError
+from ..graph.node import Entry, Node, Variable, topological
+from ..graph.passes import Joint, chosen, optimise
+from .invoke import HOOKS, STATE, generator, run_kernel
+from .lowering import Plan, lower
+from .memory import Block, Pool
+from .steps import Step
+from .watch import Watch
 
 __all__ = ["Kept", "Program", "evaluate"]
 
@@ -26,31 +31,24 @@ __all__ = ["Kept", "Program", "evaluate"]
 class Kept:
     """What a forward run leaves for the backward run of the same program."""
 
-    __slots__ = ("generator", "values")
+    __slots__ = ("block", "generator", "likes", "plan", "pool", "values")
 
-    def __init__(self, values: dict[int, Any], generator: Any) -> None:
-        self.values, self.generator = values, generator
+    def __init__(self, plan: Plan, values: list, likes: list, generator: Any, block: Block | None, pool: Pool | None) -> None:
+        self.plan, self.values, self.likes, self.generator = plan, values, likes, generator
+        self.block, self.pool = block, pool
 
+    def release(self) -> None:
+        """Give the block back; nothing of it may be read any more."""
+        self.values = []
+        if self.block is not None:
+            self.pool.give(self.block)  # type: ignore[union-attr]
+            self.block = None
 
-class _Step:
-    """One kernel call: where its inputs are, where its outputs go, and what is dead afterwards."""
-
-    __slots__ = ("attrs", "dead", "ins", "kernel", "mutated", "node", "outs", "plain", "wants")
-
-    def __init__(self, node: Node, ins: tuple, outs: tuple, backend: str) -> None:
-        op = node.op
-        assert op is not None
-        self.node, self.ins, self.outs = node, ins, outs
-        self.kernel = op.kernels.get(backend) or resolve(op, backend)
-        self.attrs = dict(node.attrs)
-        self.wants = op.schema.wants
-        self.mutated = tuple(ins[place] for place in op.mutated(node.attrs, len(ins)))
-        self.plain = not self.wants and not self.mutated
-        self.dead: tuple[int, ...] = ()
+    __del__ = release
 
 
 class Program:
-    """A graph compiled for one backend.
+    """A graph compiled for one device.
 
     Parameters
     ----------
@@ -62,171 +60,195 @@ class Program:
         Where it runs.
     wanted : sequence of bool, optional
         For which inputs gradients will be asked; none by default.
+    static : sequence of bool, optional
+        Which inputs are parameters: what follows from them alone is computed again only when one of them was written.
     """
 
-    def __init__(self, heads: Sequence[Entry], inputs: Sequence[Variable], dev: Any, wanted: Sequence[bool] = ()) -> None:
+    def __init__(self, heads: Sequence[Entry], inputs: Sequence[Variable], dev: Any, wanted: Sequence[bool] = (),
+                 static: Sequence[bool] = ()) -> None:
         self.heads, self.inputs, self.dev = list(heads), list(inputs), dev
-        self.wanted = tuple(wanted)
-        self.slots: dict[Entry, int] = {(v, 0): i for i, v in enumerate(self.inputs)}
-        order = [n for n in topological([n for n, _ in heads]) if n.op is not None]
-        self.steps = [self._step(n) for n in order]
-        self.out_slots = [self._slot(e) for e in heads]
-        self.kept: dict[int, int] = {}
-        self.back_steps: list[_Step] = []
-        self.grad_slots: list[int | None] = []
-        if any(self.wanted):
-            self._differentiate(order)
-        self._kill(self.steps, {*self.out_slots, *self.kept})
-        # outputs must not share memory with inputs, nor with each other
-        fresh: set[int] = set()
-        views = {self._slot((s.node, j)) for s in self.steps if s.node.op.view or s.node.op.name == "_frontier"  # type: ignore[union-attr]
-                 for j in range(len(s.outs))}
-        self.copied = []
-        for slot in self.out_slots:
-            self.copied.append(slot in views or slot in fresh or slot < len(self.inputs))
-            fresh.add(slot)
-        self.open = [i for i, s in enumerate(self.steps) if not s.ins and 0 in s.attrs.get("shape", ())]
-        self._filled: dict[tuple, list[_Step]] = {}
-        self.random = any("rng" in s.wants for s in self.steps)
-
-    def _slot(self, entry: Entry) -> int:
-        found = self.slots.get(entry)
-        if found is None:
-            found = self.slots[entry] = len(self.slots)
-        return found
-
-    def _step(self, node: Node) -> _Step:
-        op = node.op
-        assert op is not None
-        ins = tuple(-1 if e is None else self._slot(e) for e in node.inputs)
-        count = len(op.output_names(node.attrs, len(ins)))
-        return _Step(node, ins, tuple(self._slot((node, j)) for j in range(count)), self.dev.name)
-
-    def _differentiate(self, forward: list[Node]) -> None:
-        heads = [leaf(f"head{j}") for j in range(len(self.heads))]
-        self.head_slots = [self._slot(h.entry) for h in heads]
-        self.likes = [self._slot(e) for e in self.heads]
-        variables = [v for v, w in zip(self.inputs, self.wanted, strict=True) if w]
-        found = symbolic_gradient(self.heads, heads, [(v, 0) for v in variables])
-        grads = iter(found)
-        entries = [next(grads) if w else None for w in self.wanted]
-        values = [g for g in found if g is not None]
-        known = {*forward, *self.inputs}
-        order = [n for n in topological([g.entry[0] for g in values], known) if n.op is not None]
-        self.back_steps = [self._step(n) for n in order]
-        uses: dict[int, int] = {self._slot(e): SHAPE for e in self.heads}
-        for node in order:
-            for i, e in enumerate(node.inputs):
-                if e is not None and e[0] in known:
-                    slot = self._slot(e)
-                    level = SHAPE if i in node.op.shape_only else WHOLE  # type: ignore[union-attr]
-                    uses[slot] = max(uses.get(slot, 0), level)
-        for g in values:
-            if g.entry[0] in known:
-                uses[self._slot(g.entry)] = WHOLE
-        self.kept = uses
-        self.grad_slots = [None if g is None else self._slot(g.entry) for g in entries]
-        self._kill(self.back_steps, {s for s in self.grad_slots if s is not None})
-
-    @staticmethod
-    def _kill(steps: list[_Step], alive: set[int]) -> None:
-        seen = set(alive)
-        for step in reversed(steps):
-            dead = []
-            for slot in (*step.ins, *step.outs):
-                if slot >= 0 and slot not in seen:
-                    seen.add(slot)
-                    dead.append(slot)
-            step.dead = tuple(dead)
+        self.wanted = tuple(wanted) or (False,) * len(self.inputs)
+        self.on = chosen()
+        self.static = tuple(static) if "hoist" in self.on and static else (False,) * len(self.inputs)
+        if "plugins" in self.on:
+            for change in plugins.graph_passes("training" if any(self.wanted) else "inference"):
+                self.heads = list(change(self.heads))
+        ops = [n.op for n in topological([n for n, _ in self.heads]) if n.op is not None]
+        self.random = any("rng" in op.schema.wants for op in ops)
+        self._fixed = [i for i, s in enumerate(self.static) if s]
+        self._free = [i for i, s in enumerate(self.static) if not s]
+        self._runs: dict[Any, _Run] = {}
+        self._shapes: tuple = ()
+        self._last: list = []
+        self._lock = threading.RLock()
 
     # ------------------------------------------------------------ running
-    def _run(self, steps: list[_Step], values: list) -> None:
-        xp, kind, dev = self.dev.xp, self.dev.array_type, self.dev
-        for step in steps:
-            arrays = [values[i] if i >= 0 else None for i in step.ins]
-            try:
-                if step.plain:
-                    r = step.kernel(xp, *arrays, **step.attrs)
-                else:
-                    extra = {}
-                    if "is_train" in step.wants:
-                        extra["is_train"] = STATE.training
-                    if "rng" in step.wants:
-                        extra["rng"] = generator(dev)
-                    r = step.kernel(xp, *arrays, **step.attrs, **extra)
-                    if step.mutated:
-                        count = len(r) - len(step.mutated)
-                        for slot, new in zip(step.mutated, r[count:], strict=True):
-                            if new is not None and STATE.replay is None:
-                                xp.copyto(values[slot], new)
-                        r = r[:count]
-            except Exception as error:
-                name = step.node.name
-                failed = explain(step.node.op, arrays, step.node.attrs, error)  # type: ignore[arg-type]
-                if name and f"node {name}" not in str(failed):
-                    failed.args = (f"in node {name}: {failed}",)
-                raise failed from error
-            if type(r) is kind:
-                values[step.outs[0]] = r
-            elif type(r) is tuple:
-                for slot, one in zip(step.outs, r, strict=True):
-                    values[slot] = one
-            else:
-                values[step.outs[0]] = dev.backend.asarray(r)
-            for slot in step.dead:
-                values[slot] = None
-
     def forward(self, raws: Sequence[Any]) -> tuple[list, Kept | None]:
         """Outputs, and what the backward run needs (None when no gradient was declared wanted)."""
-        steps = self._with_shapes(tuple([r.shape for r in raws])) if self.open else self.steps
-        values: list[Any] = [None] * len(self.slots)
-        values[: len(raws)] = raws
-        state = copy.deepcopy(generator(self.dev)) if self.random and self.kept else None
-        self._run(steps, values)
-        own = self.dev.xp.copy
-        outs = [own(values[s]) if c else values[s] for s, c in zip(self.out_slots, self.copied, strict=True)]
-        if not self.kept and not any(self.wanted):
-            return outs, None
-        kept = {s: values[s] if level == WHOLE else Shaped(values[s].shape, values[s].dtype, self.dev)
-                for s, level in self.kept.items()}
-        return outs, Kept(kept, state)
-
-    def _with_shapes(self, shapes: tuple) -> list[_Step]:
-        """The steps where constants whose shape the graph left open (dimension 0) have the one that follows from the inputs."""
-        found = self._filled.get(shapes)
-        if found is None:
-            known = infer_shapes(self.heads, dict(zip(self.inputs, shapes, strict=True)))
-            found = list(self.steps)
-            for i in self.open:
-                step = found[i] = copy.copy(self.steps[i])
-                shape = known.get((step.node, 0))
-                if shape is None or -1 in shape:
-                    raise ShapeError(f"the shape {step.node.attrs.shape} of {step.node.name} is open, and the inputs do not "
-                                     f"determine it: inferred {shape}")
-                step.attrs = {**step.node.attrs, "shape": shape}
-            self._filled[shapes] = found
-        return found
+        with self._lock:
+            fixed = [raws[i] for i in self._fixed]
+            if len(fixed) != len(self._last) or not all(map(is_, fixed, self._last)):
+                self._last, self._shapes = fixed, tuple([(r.shape, r.dtype) for r in fixed])
+            free = tuple([(raws[i].shape, raws[i].dtype) for i in self._free])
+            key = (STATE.training, free, self._shapes)
+            run = self._runs.get(key)
+            if run is None:
+                run = self._runs[key] = _Run(self, raws)
+            return run.forward(raws, fixed)
 
     def backward(self, kept: Kept, head_grads: Sequence[Any], once: bool = False) -> list:
         """Gradients of the inputs (None where none is wanted or nothing flows); missing head gradients are zero.
 
-        With ``once``, ``kept`` is emptied, so that each value goes after its last use.
+        With ``once``, ``kept`` is used up.
         """
-        values: list = [None] * len(self.slots)
-        for slot, value in kept.values.items():
-            values[slot] = value
-        xp = self.dev.xp
-        for slot, g, like in zip(self.head_slots, head_grads, self.likes, strict=True):
-            shape = kept.values[like]
-            values[slot] = xp.zeros(shape.shape, shape.dtype) if g is None else g
-        if once:
-            kept.values = {}
-        self._run(self.back_steps, values)
-        return [None if s is None else values[s] for s in self.grad_slots]
+        with self._lock:
+            return _backward(self.dev, kept, head_grads, once)
+
+    # ------------------------------------------------------------ looking
+    def plans(self) -> list[Plan]:
+        """The plans made so far, one for each set of shapes and mode."""
+        return [r.plan for r in self._runs.values()]
 
     def __repr__(self) -> str:
-        return (f"<program: {len(self.steps)} forward and {len(self.back_steps)} backward steps, {len(self.inputs)} "
-                f"inputs, {len(self.heads)} outputs, {len(self.kept)} values kept, on {self.dev.ctx}>")
+        lines = [f"{len(p.forward)} forward and {len(p.backward)} backward steps, {p.nbytes} bytes planned"
+                 for p in self.plans()]
+        return (f"<program of {len(self.inputs)} inputs and {len(self.heads)} outputs on {self.dev.ctx}: "
+                f"{'; '.join(lines) or 'not run yet'}>")
+
+
+class _Run:
+    """A program for one set of shapes: its plan, and what it keeps of parameters."""
+
+    def __init__(self, program: Program, raws: Sequence[Any]) -> None:
+        dev = self.dev = program.dev
+        self.random = program.random and any(program.wanted)
+        given = program.heads, program.inputs, program.wanted, dev.name, STATE.training, program.static
+        try:
+            joint = Joint(*given, [tuple(r.shape) for r in raws], [r.dtype for r in raws])
+        except MXNetError:
+            # shapes or types contradict each other: the operator that finds out when it runs has more to say
+            joint = Joint(*given)
+        else:
+            optimise(joint, program.on, lambda node, arrays: run_kernel(node.op, dev, arrays, node.attrs))
+        self.plan = lower(joint, dev, program.on)
+        self.wanted = any(program.wanted)
+        self.watch: Watch | None = None
+        self.derived: list = []
+        self.inputs = range(len(raws))
+        if self.plan.nbytes:
+            self.pool: Pool | None = dev.pool
+        else:
+            self.pool = None
+
+    def forward(self, raws: Sequence[Any], fixed: list) -> tuple[list, Kept | None]:
+        plan, dev = self.plan, self.dev
+        state = copy.deepcopy(generator(dev)) if self.random else None
+        block = None
+        if self.pool is not None:
+            block = self.pool.take(plan.nbytes, plan)
+            template = block.templates.get(plan)
+            if template is None:
+                template = block.templates[plan] = self._template(block)
+            values = template.copy()
+        else:
+            values = [None] * plan.size
+            for slot, value in plan.constants.items():
+                values[slot] = value
+        tidy = dev.xp.ascontiguousarray
+        values[: len(raws)] = [tidy(r) for r in raws] if plan.views else raws
+        if plan.prologue or plan.prepared:
+            self._derive(values, fixed)
+        _run(plan.forward, values, dev)
+        outs = self._outputs(values, raws)
+        if not self.wanted:
+            if block is not None:
+                self.pool.give(block)  # type: ignore[union-attr]
+            return outs, None
+        for slot in plan.outs:
+            if slot not in plan.kept:
+                values[slot] = None
+        likes = [(r.shape, r.dtype) for r in outs]
+        return outs, Kept(plan, values, likes, state, block, self.pool)
+
+    def _template(self, block: Block) -> list:
+        values: list = [None] * self.plan.size
+        for slot, value in self.plan.constants.items():
+            values[slot] = value
+        for slot, offset, spec in self.plan.views:
+            values[slot] = self.dev.backend.place(block.memory, offset, spec)
+        return values
+
+    def _derive(self, values: list, fixed: list) -> None:
+        """Compute anew what follows from parameters, if one of them has changed."""
+        watch, plan = self.watch, self.plan
+        if watch is None or watch.changed or not all(map(is_, watch.raws, fixed)):
+            if watch is None or not all(map(is_, watch.raws, fixed)):
+                watch = self.watch = Watch(fixed)
+            watch.stale = False
+            for slot in plan.hoisted:
+                values[slot] = None
+            _run(plan.prologue, values, self.dev)
+            self.derived = [values[slot] for slot in plan.hoisted]
+            for step in plan.prepared:
+                step.bound.prepare([values[i] if i >= 0 else None for i in step.ins])
+        else:
+            for slot, value in zip(plan.hoisted, self.derived, strict=True):
+                values[slot] = value
+
+    def _outputs(self, values: list, raws: Sequence[Any]) -> list:
+        """The outputs, each in memory of its own."""
+        outs: list = []
+        own, copied = self.dev.backend.own, self.dev.xp.copy
+        taken = {*self.plan.constants, *self.plan.hoisted, *self.inputs, *self.plan.kept}
+        for slot in self.plan.outs:
+            value = values[slot]
+            made = own(value)
+            if made is value and (slot in taken and slot not in self.plan.kept or any(value is r for r in raws) or
+                                  any(value is o for o in outs)):
+                made = copied(value)
+            outs.append(made)
+        return outs
+
+
+def _run(steps: list[Step], values: list, dev: Any) -> None:
+    if HOOKS:
+        _run_watched(steps, values, dev)
+        return
+    for step in steps:
+        step.run(values, dev)
+        for slot in step.dead:
+            values[slot] = None
+
+
+def _run_watched(steps: list[Step], values: list, dev: Any) -> None:
+    """The same while the profiler looks on."""
+    for step in steps:
+        finish = [h(step, dev, [values[i] for i in step.ins if i >= 0]) for h in HOOKS]
+        try:
+            step.run(values, dev)
+        finally:
+            for f in finish:
+                f()
+        for slot in step.dead:
+            values[slot] = None
+
+
+def _backward(dev: Any, kept: Kept, head_grads: Sequence[Any], once: bool) -> list:
+    plan, xp = kept.plan, dev.xp
+    if once:
+        values = kept.values
+    else:
+        values = [None] * plan.size
+        for slot in (*plan.kept, *plan.constants, *plan.hoisted):
+            values[slot] = kept.values[slot]
+    for slot, g, (shape, dtype) in zip(plan.seeds, head_grads, kept.likes, strict=True):
+        values[slot] = xp.zeros(shape, dtype) if g is None else xp.ascontiguousarray(g)
+    _run(plan.backward, values, dev)
+    own = dev.backend.own
+    results = [None if s is None else own(values[s]) if plan.views else values[s] for s in plan.grads]
+    if once:
+        kept.release()
+    return results
 
 
 def evaluate(heads: Sequence[Entry], bound: dict[Node, Any], apply: Any) -> list:
@@ -240,3 +262,4 @@ def evaluate(heads: Sequence[Entry], bound: dict[Node, Any], apply: Any) -> list
         for j, one in enumerate(result if isinstance(result, (list, tuple)) else [result]):
             values[(node, j)] = one
     return [values[e] for e in heads]
+

@@ -1,0 +1,78 @@
+"""Who keeps something that was derived from an array's values, and must hear when somebody writes to it.
+
+Compiled programs keep what follows from parameters alone (packed weights, folded normalisations). Every write to an array
+that exists goes through few places of the runtime; each calls :func:`written`. While nothing is watched that costs the
+test of an empty dict. Memory that was handed out to another library (DLPack) can be written behind our back, so
+nothing derived from it is kept: :func:`shared_out`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["Watch", "shared_out", "written"]
+
+#: id of the owner of memory -> those who watch it
+_WATCHED: dict[int, weakref.WeakSet[Watch]] = {}
+#: owners whose memory other libraries may write to
+_OUTSIDE: dict[int, weakref.ref] = {}
+
+
+def _owner(raw: Any) -> Any:
+    base = getattr(raw, "base", None)
+    return raw if base is None else base
+
+
+class Watch:
+    """Watches the memory of some arrays, which it keeps alive.
+
+    Attributes
+    ----------
+    stale : bool
+        Somebody wrote since it was last set to False (or could have, unseen).
+    """
+
+    def __init__(self, raws: Iterable[Any]) -> None:
+        self.raws = list(raws)
+        self.stale = False
+        self._outside = False
+        for raw in self.raws:
+            key = id(_owner(raw))
+            _WATCHED.setdefault(key, weakref.WeakSet()).add(self)
+            self._outside = self._outside or key in _OUTSIDE
+        weakref.finalize(self, _forget, [id(_owner(raw)) for raw in self.raws])
+
+    @property
+    def changed(self) -> bool:
+        """Whether what was derived must be made again."""
+        return self.stale or self._outside
+
+
+def _forget(keys: list[int]) -> None:
+    for key in keys:
+        watchers = _WATCHED.get(key)
+        if watchers is not None and not watchers:
+            _WATCHED.pop(key, None)
+
+
+def written(raw: Any) -> None:
+    """Somebody wrote to ``raw``."""
+    if _WATCHED:
+        watchers = _WATCHED.get(id(_owner(raw)))
+        if watchers:
+            for watch in list(watchers):
+                watch.stale = True
+
+
+def shared_out(raw: Any) -> None:
+    """``raw`` was handed to another library, which may write to it without a word."""
+    owner = _owner(raw)
+    key = id(owner)
+    try:
+        _OUTSIDE[key] = weakref.ref(owner, lambda _: _OUTSIDE.pop(key, None))
+    except TypeError:  # an owner that cannot be referred to weakly is not watched by id either
+        return
+    for watch in list(_WATCHED.get(key, ())):
+        watch._outside = True
