@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mxcore.registry import expr as E
 from mxcore.registry.bound import Spec, plain_order
 from mxcore.registry.loop import Loop, Reduction, run_loop
-from mxcore_numpy.fusion.loop import FusedLoop
+from mxcore_numpy.fusion.loop import bind_loop
 from mxcore_numpy.xp import XP
 
 F4, F8 = np.dtype("float32"), np.dtype("float64")
@@ -37,7 +37,7 @@ def lies(array):
 def compute(loop, arrays, dtypes, in_place=False, **options):
     ins = [lies(a) for a in arrays]
     shapes = [loop.shape if r is None else r.shape for r in loop.reductions]
-    bound = FusedLoop(loop, ins, [Spec(s, np.dtype(t), plain_order(len(s))) for s, t in zip(shapes, dtypes)], **options)
+    bound = bind_loop(loop, ins, [Spec(s, np.dtype(t), plain_order(len(s))) for s, t in zip(shapes, dtypes)], **options)
     arrays = [np.copy(a, order="K") for a in arrays]
     outs = []
     for s, t, order in zip(shapes, dtypes, bound.out_orders):

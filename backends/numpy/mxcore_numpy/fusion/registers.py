@@ -1,32 +1,41 @@
 """The instructions of a loop in order, a place for each result, and all of it as one Python function.
 
-Places are scratch registers (arrays of the size of a tile, used again when what they hold is not read any more), the
-tiles of outputs, and the small arrays of results that do not change from tile to tile.
+Places are the operands, scratch registers (arrays of the size of a tile, used again when what they hold is not read any
+more), the tiles of outputs, and small arrays of results that do not change from tile to tile.
 """
 
 from __future__ import annotations
 
 import ast
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .lower import Lowering, Value
 
-__all__ = ["Body", "Place", "Step", "allocate", "emit", "order_of"]
+__all__ = ["Layout", "Place", "Step", "allocate", "emit", "order_of"]
+
+#: nanoseconds an element from which on a function hides the latency of writing to memory that is in no cache
+_HIDES = 0.4
 
 
 class Place(NamedTuple):
-    """Where a value is. ``kind``: in, small, out, part (a reduction's result), wide, byte, splat or const."""
+    """Where a value is: ``kind`` is in, small, out, part (a reduction's result), wide, byte or splat."""
 
     kind: str
     number: int
 
+    @property
+    def name(self) -> str:
+        """In the function."""
+        return f"{self.kind}{self.number}"
+
 
 class Step(NamedTuple):
-    """One instruction: ``op`` of :attr:`Lowering.CODES`, ``store`` (a copy to an output) or ``reduce``."""
+    """One instruction: ``op`` of :attr:`Lowering.CODES`, ``store`` (a copy to output ``out``) or ``sum`` (likewise)."""
 
     op: str
     args: tuple[Value, ...]
@@ -34,31 +43,26 @@ class Step(NamedTuple):
     out: int | None = None
 
 
-class Body(NamedTuple):
-    """A function ``f(ins, small, outs, parts, registers)`` over one tile, and what it needs.
+class Layout(NamedTuple):
+    """Where everything is; the numbers of wide and byte registers; the numbers that need an array of copies; and the
+    pairs (input, output) which may be the same memory."""
 
-    ``registers`` are the wide ones, then the bytes, then the splats. ``in_place`` has the pairs (input, output) which may
-    be the same memory.
-    """
-
-    function: Any
+    places: dict[Value, Place]
     wide: int
-    bytes: int
+    byte: int
     splats: tuple[Value, ...]
     in_place: tuple[tuple[int, int], ...]
-    steps: tuple[Step, ...]
-    ins: tuple[int, ...]
 
 
-def order_of(outputs: Sequence[Value], reduced: Sequence[bool], native: Sequence[bool],
-             ready: dict[Value, Place]) -> tuple[list[Step], dict[Value, int]]:
+def order_of(outputs: Sequence[Value], summed: Sequence[bool], native: Sequence[bool],
+             ready: Mapping[Value, Place]) -> tuple[list[Step], dict[Value, int]]:
     """Steps, operands before results, and which values are made in an output's own memory.
 
     Parameters
     ----------
     outputs
         The value of each output.
-    reduced, native
+    summed, native
         Of each output: whether it is a sum of the value, and whether it has the type of the arithmetic.
     ready
         Values that are there before the loop begins.
@@ -66,24 +70,20 @@ def order_of(outputs: Sequence[Value], reduced: Sequence[bool], native: Sequence
     steps: list[Step] = []
     seen = set(ready)
     direct: dict[Value, int] = {}
-
-    def visit(value: Value) -> None:
+    for j, value in enumerate(outputs):
         stack = [(value, False)]  # expressions may be deeper than Python's stack
         while stack:
-            v, ready_now = stack.pop()
+            v, operands_done = stack.pop()
             if v in seen or not v.args:
                 continue
-            if ready_now:
+            if operands_done:
                 seen.add(v)
                 steps.append(Step(v.op, v.args, v))
             else:
                 stack.append((v, True))
                 stack.extend((a, False) for a in reversed(v.args))
-
-    for j, value in enumerate(outputs):
-        visit(value)
-        if reduced[j]:
-            steps.append(Step("reduce", (value,), None, j))
+        if summed[j]:
+            steps.append(Step("sum", (value,), None, j))
         elif native[j] and value.args and value not in ready and value not in direct:
             direct[value] = j
         else:
@@ -91,40 +91,36 @@ def order_of(outputs: Sequence[Value], reduced: Sequence[bool], native: Sequence
     return steps, direct
 
 
-def allocate(steps: Sequence[Step], direct: dict[Value, int], ready: dict[Value, Place], pairs: Sequence[tuple[int, int]],
-             native: Sequence[bool]) -> tuple[dict[Value, Place], int, int, tuple[tuple[int, int], ...]]:
+def allocate(steps: Sequence[Step], direct: Mapping[Value, int], ready: Mapping[Value, Place],
+             pairs: Sequence[tuple[int, int]], native: Sequence[bool]) -> Layout:
     """A place for every result.
 
     A result takes the place of an operand that is read for the last time, else a free register, else the memory of an
     output that is not made yet, else a new register. The memory of an output is not touched before the inputs of
-    ``pairs`` with it have been read, so that both may be the same.
-
-    Returns
-    -------
-    places, number of wide registers, number of byte registers, pairs which may be the same memory
+    ``pairs`` with it have been read, so that both may be the same. Functions that take long write to an output's memory
+    first if they can: the time that it takes to bring it into the cache is hidden behind their arithmetic.
     """
     last: dict[Value, int] = {}
-    made: dict[int, int] = {}
+    made: dict[int, int] = {}  # output -> the step that writes it
     for t, step in enumerate(steps):
         for a in step.args:
             last[a] = t
-        if step.out is not None and step.op == "store":
+        if step.op == "store" and step.out is not None:
             made[step.out] = t
         elif step.result in direct:
             made[direct[step.result]] = t
-    # a value made in an output's memory stays there: nothing else is put there afterwards
-    input_read: dict[int, int] = {}
-    for value, place in ready.items():
-        if place.kind == "in":
-            input_read[place.number] = max(last.get(value, -1), input_read.get(place.number, -1))
-    possible = [(i, j) for i, j in pairs if j in made and input_read.get(i, -1) <= made[j]]
-    open_from = {j: max([input_read.get(i, -1) for i, k in possible if k == j], default=0) for j in made}
+    read = {place.number: last.get(value, -1) for value, place in ready.items() if place.kind == "in"}
+    in_place = [(i, j) for i, j in pairs if j in made and read.get(i, -1) <= made[j]]
+    open_from = {j: max([read.get(i, -1) for i, k in in_place if k == j], default=0) for j in made}
     places = dict(ready)
     free: dict[str, list[int]] = {"wide": [], "byte": []}
     count = {"wide": 0, "byte": 0}
     lent: dict[int, int] = {}  # output -> until when its memory serves as a register
+    splats: dict[Value, Place] = {}
     for t, step in enumerate(steps):
         for a in dict.fromkeys(step.args):
+            if a.op == "splat":
+                splats.setdefault(a, Place("splat", len(splats)))
             place = places.get(a)
             if place is not None and last[a] == t and place.kind in free:
                 free[place.kind].append(place.number)
@@ -135,116 +131,113 @@ def allocate(steps: Sequence[Step], direct: dict[Value, int], ready: dict[Value,
             places[value] = Place("out", direct[value])
             continue
         kind = "wide" if value.wide else "byte"
-        until = last[value]
-        if free[kind]:
-            places[value] = Place(kind, free[kind].pop())
-            continue
-        lender = next((j for j in made if kind == "wide" and native[j] and open_from[j] <= t and until <= made[j]
+        lender = next((j for j in made if kind == "wide" and native[j] and open_from[j] <= t and last[value] <= made[j]
                        and lent.get(j, -1) <= t), None)
-        if lender is not None:
+        if free[kind] and (lender is None or Lowering.CODES[step.op].cost < _HIDES):
+            places[value] = Place(kind, free[kind].pop())
+        elif lender is not None:
             places[value] = Place("out", lender)
-            lent[lender] = until
+            lent[lender] = last[value]
         else:
             places[value] = Place(kind, count[kind])
             count[kind] += 1
-    return places, count["wide"], count["byte"], tuple(possible)
+    return Layout({**places, **splats}, count["wide"], count["byte"], tuple(splats), tuple(in_place))
 
 
-def _name(place: Place) -> str:
-    return f"{place.kind}{place.number}"
+class _Writer:
+    """The function's statements, and the objects that they name."""
 
+    def __init__(self, places: Mapping[Value, Place], constants: Mapping[str, Any], given: Iterable[str],
+                 dtype: np.dtype) -> None:
+        self.places = places
+        self.bits = np.dtype(f"i{dtype.itemsize}")
+        # the package's name, so that its filter of warnings holds here
+        self.scope: dict[str, Any] = {"__name__": "mxcore_numpy.fusion.body", **constants}
+        self.views = {"i": self.bits, "s": np.dtype("i1"), "b": np.dtype("?")}
+        self.lines: list[ast.stmt] = []
+        self.viewed = {*constants, *given}  # views that are there
 
-def emit(steps: Sequence[Step], places: dict[Value, Place], counts: tuple[int, int], ins: int, smalls: int,
-         reductions: dict[int, dict[str, Any]], outs: int, dtype: np.dtype) -> tuple[Any, tuple[Value, ...]]:
-    """The function of the steps, and the splats that it reads.
-
-    ``reductions`` has for each reduced output the arguments of ``numpy.add.reduce``.
-    """
-    scope: dict[str, Any] = {"__name__": "mxcore_numpy.fusion.body"}  # warnings of this package are turned off
-    bits = np.dtype(f"i{dtype.itemsize}")
-    views = {"i": bits, "s": np.dtype("i1"), "b": np.dtype("?")}
-    splats: dict[Value, Place] = {}
-    lines: list[ast.stmt] = []
-    viewed: set[str] = set()
-
-    def load(name: str) -> ast.expr:
+    def object(self, name: str, value: Any) -> ast.expr:
+        """The name of an object that the function uses."""
+        self.scope.setdefault(name, value)
         return ast.Name(name, ast.Load())
 
-    def bind(name: str, value: Any) -> str:
-        scope.setdefault(name, value)
-        return name
-
-    def operand(value: Value, view: str) -> ast.expr:
+    def operand(self, value: Value, view: str) -> ast.expr:
+        """A value through a view."""
         if value.op == "const":
-            data = value.data
-            if view == "i":
-                data = data.view(bits)
-            return load(bind(f"const_{data.dtype.char}_{data.tobytes().hex()}", data))
-        if value.op == "splat":
-            place = splats.setdefault(value, Place("splat", len(splats)))
-        else:
-            place = places[value]
-        return seen(place, view)
+            data = value.data.view(self.bits) if view == "i" else value.data
+            return self.object(f"const_{data.dtype.char}_{data.tobytes().hex()}", data)
+        return self.place(self.places[value], view)
 
-    def seen(place: Place, view: str) -> ast.expr:
-        name = _name(place)
+    def place(self, place: Place, view: str) -> ast.expr:
+        """An array through a view, which is made at its first use."""
         if view == "f" or (view == "b" and place.kind == "byte"):
-            return load(name)
-        other = f"{name}_{view}"
-        if other not in viewed:
-            viewed.add(other)
-            call = ast.Call(ast.Attribute(load(name), "view", ast.Load()), [load(bind(f"type_{view}", views[view]))], [])
-            lines.append(ast.Assign([ast.Name(other, ast.Store())], call))
-        return load(other)
+            return ast.Name(place.name, ast.Load())
+        name = f"{place.name}_{view}"
+        if name not in self.viewed:
+            self.viewed.add(name)
+            method = ast.Attribute(ast.Name(place.name, ast.Load()), "view", ast.Load())
+            made = ast.Call(method, [self.object(f"type_{view}", self.views[view])], [])
+            self.lines.append(ast.Assign([ast.Name(name, ast.Store())], made))
+        return ast.Name(name, ast.Load())
 
-    def copy(target: ast.expr, source: ast.expr) -> ast.stmt:
-        return ast.Assign([ast.Subscript(target, ast.Constant(...), ast.Store())], source)
+    def call(self, function: ast.expr, arguments: list[ast.expr], out: ast.expr | None = None) -> None:
+        """``function(*arguments)``, with the result in ``out``."""
+        words = [] if out is None else [ast.keyword("out", out)]
+        self.lines.append(ast.Expr(ast.Call(function, arguments, words)))
 
-    for step in steps:
+    def copy(self, target: ast.expr, source: ast.expr) -> None:
+        """``target[...] = source``, which converts."""
+        self.lines.append(ast.Assign([ast.Subscript(target, ast.Constant(...), ast.Store())], source))
+
+    def step(self, step: Step) -> None:
+        """One instruction."""
         if step.op == "store":
-            assert step.out is not None
-            lines.append(copy(load(f"out{step.out}"), operand(step.args[0], "f")))
-            continue
-        if step.op == "reduce":
-            assert step.out is not None
-            options = reductions[step.out]
-            words = [ast.keyword(k, load(bind(f"{k}_{step.out}", v))) for k, v in options.items()]
-            words.append(ast.keyword("out", load(f"part{step.out}")))
-            lines.append(ast.Expr(ast.Call(load(bind("reduce", np.add.reduce)), [operand(step.args[0], "f")], words)))
-            continue
+            self.copy(ast.Name(f"out{step.out}", ast.Load()), self.operand(step.args[0], "f"))
+            return
+        if step.op == "sum":
+            self.call(ast.Name(f"sum{step.out}", ast.Load()),
+                      [self.operand(step.args[0], "f"), ast.Name(f"part{step.out}", ast.Load())])
+            return
         code = Lowering.CODES[step.op]
         assert step.result is not None
-        arguments = [operand(a, v) for a, v in zip(step.args, code.ins, strict=True)]
-        result = seen(places[step.result], code.out)
+        arguments = [self.operand(a, v) for a, v in zip(step.args, code.ins, strict=True)]
+        result = self.place(self.places[step.result], code.out)
         if code.call is None:
-            lines.append(copy(result, arguments[0]))
-            continue
-        function = load(bind(f"do_{step.op}", code.call))
+            self.copy(result, arguments[0])
+            return
+        function = self.object(f"do_{step.op}", code.call)
         if code.form == "value":
-            lines.append(copy(result, ast.Call(function, arguments, [])))
+            self.copy(result, ast.Call(function, arguments, []))
         elif code.form == "named":
-            lines.append(ast.Expr(ast.Call(function, arguments, [ast.keyword("out", result)])))
+            self.call(function, arguments, result)
         else:
-            lines.append(ast.Expr(ast.Call(function, [*arguments, result], [])))
+            self.call(function, [*arguments, result])
 
-    def unpack(source: str, names: Sequence[str]) -> Iterator[ast.stmt]:
+
+def emit(steps: Sequence[Step], places: Mapping[Value, Place], groups: Sequence[Sequence[str]], constants: Mapping[str, Any],
+         dtype: np.dtype) -> Callable[..., None]:
+    """The function of the steps.
+
+    Parameters
+    ----------
+    groups
+        For each parameter of the function, a sequence of arrays, the names of these.
+    constants
+        Other arrays by name, and for each sum a function ``sum{j}(value, part)``.
+    """
+    writer = _Writer(places, constants, itertools.chain.from_iterable(groups), dtype)
+    parameters = [f"group{k}" for k in range(len(groups))]
+    for parameter, names in zip(parameters, groups, strict=True):
         if names:
             targets = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
-            yield ast.Assign([targets], load(source))
-
-    wide, byte = counts
-    registers = [f"wide{k}" for k in range(wide)] + [f"byte{k}" for k in range(byte)] \
-        + [f"splat{k}" for k in range(len(splats))]
-    sources = {"ins": [f"in{k}" for k in range(ins)], "small": [f"small{k}" for k in range(smalls)],
-               "outs": [f"out{k}" for k in range(outs)], "parts": [f"part{k}" for k in range(outs)],
-               "registers": registers}
-    if not reductions:
-        sources["parts"] = []
-    opening = [line for source, names in sources.items() for line in unpack(source, names)]
-    arguments = ast.arguments([], [ast.arg(p) for p in sources], None, [], [], None, [])
-    definition = ast.FunctionDef(name="body", args=arguments, body=[*opening, *lines] or [ast.Pass()], decorator_list=[])
+            writer.lines.append(ast.Assign([targets], ast.Name(parameter, ast.Load())))
+    for step in steps:
+        writer.step(step)
+    arguments = ast.arguments([], [ast.arg(p) for p in parameters], None, [], [], None, [])
+    definition = ast.FunctionDef(name="body", args=arguments, body=writer.lines or [ast.Pass()], decorator_list=[])
     if sys.version_info >= (3, 12):
         definition.type_params = []
     module = ast.fix_missing_locations(ast.Module([definition], []))
-    exec(compile(module, "<fused loop>", "exec"), scope)
-    return scope["body"], tuple(splats)
+    exec(compile(module, "<fused loop>", "exec"), writer.scope)
+    return writer.scope["body"]

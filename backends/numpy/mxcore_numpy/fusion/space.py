@@ -20,20 +20,20 @@ def padded(shape: tuple[int, ...], ndim: int) -> tuple[int, ...]:
     return (1,) * (ndim - len(shape)) + tuple(shape)
 
 
-def same_order(a: Order, b: Order, shape: Sequence[int]) -> bool:
+def same_order(a: Order | None, b: Order | None, shape: Sequence[int]) -> bool:
     """Whether two orders are the same memory: axes of length 1 may stand anywhere.
 
     >>> same_order((0, 1, 2), (1, 0, 2), (4, 1, 3))
     True
     """
-    return [x for x in a if shape[x] != 1] == [x for x in b if shape[x] != 1]
+    return a is not None and b is not None and [x for x in a if shape[x] != 1] == [x for x in b if shape[x] != 1]
 
 
 def majority(shape: tuple[int, ...], specs: Sequence[Spec]) -> Order:
     """The order in which most bytes of the operands of full size lie; C order if there is none."""
     votes: list[tuple[Order, int]] = []
     for spec in specs:
-        if spec.shape == shape:
+        if spec.shape == shape and spec.order is not None:
             for k, (order, weight) in enumerate(votes):
                 if same_order(order, spec.order, shape):
                     votes[k] = order, weight + spec.nbytes

@@ -10,7 +10,7 @@ import numpy as np
 from mxcore.registry.bound import Bound, Epilogue, Spec, plain_order
 from mxcore.registry.loop import Loop
 
-from ..fusion.loop import FusedLoop
+from ..fusion.loop import bind_loop
 
 __all__ = ["bind", "fused"]
 
@@ -20,14 +20,14 @@ def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: dict[str, Any], train
     """The loop for these operands; an epilogue belongs into the loop itself, so none is taken."""
     if epilogue is not None:
         return None
-    return FusedLoop(attrs["loop"], ins, outs)
+    return bind_loop(attrs["loop"], ins, outs)
 
 
 def fused(xp: Any, *arrays: np.ndarray, loop: Loop, dtypes: Sequence[np.dtype]) -> tuple[np.ndarray, ...]:
     """The loop for arrays as they come, bound for this call alone."""
     ins = [Spec(a.shape, a.dtype, plain_order(a.ndim)) for a in arrays]
     shapes = [loop.shape if r is None else r.shape for r in loop.reductions]
-    bound = FusedLoop(loop, ins, [Spec(s, np.dtype(d), plain_order(len(s))) for s, d in zip(shapes, dtypes, strict=True)])
+    bound = bind_loop(loop, ins, [Spec(s, np.dtype(d), plain_order(len(s))) for s, d in zip(shapes, dtypes, strict=True)])
     results = tuple(np.empty(s, d) for s, d in zip(shapes, dtypes, strict=True))
     bound.prepare(arrays)
     bound.run(arrays, results)
