@@ -20,13 +20,16 @@ if TYPE_CHECKING:
         lr_scheduler,
         metric,
         model,
+        monitor,
         name,
         operator,
         optimizer,
+        profiler,
         random,
         runtime,
     )
     from . import initializer as init
+    from . import monitor as mon
     from . import ndarray as nd
     from . import symbol as sym
     from .attribute import AttrScope
@@ -35,18 +38,18 @@ if TYPE_CHECKING:
 
 #: public name -> where it is; "module" or "module:attribute"
 _PLACES = {
-    "nd": "ndarray", "sym": "symbol", "init": "initializer", "opt": "optimizer", "rnd": "random",
+    "nd": "ndarray", "sym": "symbol", "init": "initializer", "mon": "monitor", "opt": "optimizer", "rnd": "random",
     "AttrScope": "attribute:AttrScope", "NDArray": "ndarray:NDArray", "Symbol": "symbol:Symbol",
     "gpu_memory_info": "devices:gpu_memory_info", "num_gpus": "devices:num_gpus", "waitall": "ndarray:waitall",
 }
 _MODULES = (
     "attribute", "autograd", "base", "context", "dtype", "errors", "executor", "gluon", "initializer",
-    "lr_scheduler", "metric", "model", "name", "ndarray", "operator", "optimizer", "plugins", "random", "runtime",
-    "symbol", "testing", "util", "devices", "doctor", "registry", "engine",
+    "lr_scheduler", "metric", "model", "monitor", "name", "ndarray", "operator", "optimizer", "plugins", "profiler", "random",
+    "runtime", "symbol", "testing", "util", "devices", "doctor", "registry", "engine",
 )
 __all__ = ["AttrScope", "Context", "MXNetError", "NDArray", "Symbol", "__version__", "autograd", "cpu", "cpu_pinned",
-           "cpu_shared", "current_context", "gluon", "gpu", "init", "initializer", "lr_scheduler", "metric", "model", "nd",
-           "ndarray", "num_gpus", "optimizer", "random", "sym", "symbol"]
+           "cpu_shared", "current_context", "gluon", "gpu", "init", "initializer", "lr_scheduler", "metric", "model",
+           "monitor", "nd", "ndarray", "num_gpus", "optimizer", "profiler", "random", "sym", "symbol"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,8 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in (
     Setting("MXCORE_NUM_THREADS", None, "threads of BLAS and kernels; default: the cores available", "OMP_NUM_THREADS"),
     Setting("MXCORE_PASSES", None, "graph passes to run on hybridized nets: comma list, 'none', or unset for all"),
     Setting("MXCORE_KEEP_MEMORY", "1", "1: memory of freed arrays is kept for the next ones; 0: the C library's default"),
+    Setting("MXCORE_PROFILER_AUTOSTART", "0", "1: the profiler runs from the start; profile.json is written at exit",
+            "MXNET_PROFILER_AUTOSTART"),
     Setting("MXCORE_FALLBACK", "warn", "host fallbacks of a backend: 'allow', 'warn' or 'error'"),
     Setting("MXCORE_OPTIMIZER_AGGREGATION_SIZE", None, "weights updated in one call: SGD, LARS 4, LAMB 45",
             "MXNET_OPTIMIZER_AGGREGATION_SIZE"),

@@ -26,7 +26,7 @@ def _found() -> dict[str, bool]:
         "CUDA": "cupy" in kinds, "CUDNN": "cupy" in kinds and module("cudnn"), "NCCL": False, "OPENCL": "opencl" in kinds,
         "CPU": "cpu" in kinds, "MKLDNN": "onednn" in have, "BLAS_OPEN": "numpy" in kinds, "LAPACK": module("scipy"),
         "OPENCV": module("PIL"), "DIST_KVSTORE": "mpi" in have, "INT64_TENSOR_SIZE": True, "F16C": True,
-        "SIGNAL_HANDLER": False, "PROFILER": False, "TENSORRT": False, "TVM_OP": False,
+        "SIGNAL_HANDLER": False, "PROFILER": True, "TENSORRT": False, "TVM_OP": False,
     }
 
 
