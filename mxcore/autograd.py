@@ -7,8 +7,8 @@ from typing import Any
 
 from .dtype import is_floating
 from .errors import GradientError, MXNetError
-from .graph.gradient import Call, as_list, sweep
-from .graph.node import Node, Shaped, Variable, free
+from .graph.gradient import Call, as_list, gradient_of, sweep
+from .graph.node import Entry, Node, Shaped, Variable, free
 from .ndarray.ndarray import NDArray
 from .registry import register
 from .registry.op import OPS, Op
@@ -105,8 +105,8 @@ class _RawWorld:
 
     raw = True
 
-    def __init__(self, retain: bool) -> None:
-        self.retain = retain
+    def __init__(self, frees: bool) -> None:
+        self.frees = frees
 
     def call(self, node: Node, mask: Sequence[bool] | None) -> Call | None:
         saved = node.saved
@@ -115,7 +115,7 @@ class _RawWorld:
         op: Op = node.op  # type: ignore[assignment]
         call = Call(op, node.attrs, saved[0], saved[1], saved[3] if mask is None else mask)
         if op.raw_rule:
-            call.once = not self.retain
+            call.once = self.frees
         return call
 
     def zeros(self, node: Node, j: int) -> Any:
@@ -125,21 +125,17 @@ class _RawWorld:
     def through(self, call: Call, grads: Sequence[Any]) -> Sequence[Any]:
         return _through_composite(call, grads, None)
 
-    def release(self, node: Node) -> None:
-        if not self.retain:
-            node.saved = None
-
     def error(self, node: Node, error: Exception) -> Exception:
         return _explained(node, error)
 
 
-_RETAIN, _RELEASE = _RawWorld(True), _RawWorld(False)
+_RETAIN, _RELEASE = _RawWorld(False), _RawWorld(True)
 
 
 class _EagerWorld:
     """Values are NDArrays, and the sweep itself is recorded (``create_graph``)."""
 
-    raw = False
+    raw = frees = False  # a graph that is differentiated again keeps its values
 
     def __init__(self, cls: type) -> None:
         self.cls = cls
@@ -171,9 +167,6 @@ class _EagerWorld:
     def through(self, call: Call, grads: Sequence[Any]) -> Sequence[Any]:
         return _through_composite(call, grads, self)
 
-    def release(self, node: Node) -> None:
-        """A graph that is differentiated again keeps its values."""
-
     def error(self, node: Node, error: Exception) -> Exception:
         return _explained(node, error)
 
@@ -199,11 +192,11 @@ def _through_composite(call: Call, grads: Sequence[Any], eager: _EagerWorld | No
                     new._entry = (Variable(""), 0)
                 marked.append(new)
         results = as_list(op.composite(*marked, **call.attrs))  # type: ignore[misc]
-    stops = [None if m is None or m._entry is None else m._entry[0] for m in marked]
+    stops = [None if m is None else m._entry for m in marked]
     heads = [(r._entry, g) for r, g in zip(results, grads, strict=False) if r._entry is not None]
-    world = eager if eager is not None else _RawWorld(False)
-    found, _ = sweep([h for h, _ in heads], [g for _, g in heads], world, [s for s in stops if s is not None])
-    return [found[s][0] if s is not None and s in found else None for s in stops]
+    world = eager if eager is not None else _RELEASE
+    found, _ = sweep([h for h, _ in heads], [g for _, g in heads], world, {s[0] for s in stops if s is not None})
+    return [gradient_of(found, s) for s in stops]
 
 
 def _device_of_raw(raw: Any) -> Any:
@@ -259,22 +252,30 @@ def _explained(node: Node, error: Exception) -> Exception:
 
 
 # ---------------------------------------------------------------- backward
-def _heads(heads: Any, head_grads: Any) -> tuple[list, list]:
-    heads = [heads] if isinstance(heads, NDArray) else list(heads)
+def _heads(heads: Any, head_grads: Any) -> tuple[Sequence, Sequence]:
+    heads = (heads,) if isinstance(heads, NDArray) else list(heads)
     if head_grads is None:
-        grads: list = [None] * len(heads)
-    else:
-        grads = [head_grads] if isinstance(head_grads, NDArray) else list(head_grads)
+        return heads, (None,) * len(heads)
+    grads = (head_grads,) if isinstance(head_grads, NDArray) else list(head_grads)
     if len(grads) != len(heads):
         raise MXNetError(f"heads and head_grads must have the same length: {len(heads)} and {len(grads)}")
+    return heads, grads
+
+
+def _starts(heads: Sequence, grads: Sequence) -> tuple[list[Entry], list]:
+    """Where a sweep starts, and with what: raw arrays, ones where no gradient is given."""
+    entries, raws = [], []
     for h, g in zip(heads, grads, strict=True):
+        data = h._data
         if h._entry is None:
             raise MXNetError(
                 "cannot differentiate an array that was not computed from a marked one inside autograd.record(): call "
                 "attach_grad() on the inputs before recording, and backward() on the result of the recorded computation")
-        if g is not None and g.shape != h.shape:
-            raise MXNetError(f"a head gradient must have the shape of its head: {g.shape} and {h.shape}")
-    return heads, grads
+        if g is not None and g.shape != data.shape:
+            raise MXNetError(f"a head gradient must have the shape of its head: {g.shape} and {data.shape}")
+        entries.append(h._entry)
+        raws.append(h._dev.xp.ones(data.shape, data.dtype) if g is None else g._data)
+    return entries, raws
 
 
 def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, train_mode: bool = True) -> None:
@@ -295,40 +296,33 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
     MXNetError
         A head was not recorded, or its graph was freed.
     """
-    heads, grads = _heads(heads, head_grads)
-    raws = []
-    for h, g in zip(heads, grads, strict=True):
-        raws.append(h._dev.xp.ones(h._data.shape, h._data.dtype) if g is None else g._data)
-    recording, training = STATE.recording, STATE.training
-    STATE.recording, STATE.training = False, train_mode
+    entries, raws = _starts(*_heads(heads, head_grads))
+    state = STATE
+    recording, training = state.recording, state.training
+    state.recording, state.training = False, train_mode
     try:
-        found, order = sweep([h._entry for h in heads], raws, _RETAIN if retain_graph else _RELEASE)
-        reached = False
-        for node in order:
-            if node.op is None:
-                reached = True
-                if node.req != "null" and node.grad is not None:  # type: ignore[attr-defined]
-                    slots = found.get(node)
-                    _store(node, slots[0] if slots else None)  # type: ignore[arg-type]
+        found, visited = sweep(entries, raws, _RETAIN if retain_graph else _RELEASE)
+        for node, slots in found.items():  # variables
+            if node.req != "null" and node.grad is not None:  # type: ignore[attr-defined]
+                _store(node, slots)  # type: ignore[arg-type]
         if not retain_graph:
-            free(order)
-        if not reached:
+            free(visited)
+        if not found:
             raise GradientError("nothing that the heads were computed from wants a gradient: what lies behind them was freed by "
                                 "an earlier backward pass; call that one with retain_graph=True")
     finally:
-        STATE.recording, STATE.training = recording, training
+        state.recording, state.training = recording, training
 
 
-def _store(node: Variable, raw: Any) -> None:
-    target = node.grad
-    xp = target._dev.xp
-    if raw is None:
+def _store(node: Variable, slots: list) -> None:
+    target, xp = node.grad, node.grad._dev.xp
+    if not slots:
         if node.req == "write":
             xp.copyto(target._data, xp.zeros(target.shape, target._data.dtype))
     elif node.req == "add":
-        xp.copyto(target._data, xp.add(target._data, xp.astype(raw, target._data.dtype)))
+        xp.copyto(target._data, xp.add(target._data, xp.astype(slots[0], target._data.dtype)))
     else:
-        xp.copyto(target._data, raw)
+        xp.copyto(target._data, slots[0])
     target._entry = None
     node.fresh = True
 
@@ -369,31 +363,24 @@ def grad(heads: Any, variables: Any, head_grads: Any = None, retain_graph: bool 
     if not variables:
         raise MXNetError("need at least one variable")
     heads, grads = _heads(heads, head_grads)
+    entries, firsts = _starts(heads, grads)
     for v in variables:
         if v._entry is None:
             raise MXNetError("variables must be marked with attach_grad(), or computed from marked arrays, before "
                                 "the computation is recorded")
     retain = create_graph if retain_graph is None else retain_graph
     cls = type(heads[0])
-    wanted = [v._entry for v in variables]
+    world = _EagerWorld(cls) if create_graph else _RETAIN if retain else _RELEASE
+    if create_graph:
+        firsts = [wrap(cls, f, h._dev) if g is None else g for h, g, f in zip(heads, grads, firsts, strict=True)]
     with Scope(create_graph, train_mode):
-        if create_graph:
-            firsts = [wrap(cls, h._dev.xp.ones(h.shape, h._data.dtype), h._dev) if g is None else g
-                      for h, g in zip(heads, grads, strict=True)]
-            found, _ = sweep([h._entry for h in heads], firsts, _EagerWorld(cls), wanted=[n for n, _ in wanted])
-        else:
-            firsts = [h._dev.xp.ones(h.shape, h._data.dtype) if g is None else g._data
-                      for h, g in zip(heads, grads, strict=True)]
-            world = _RETAIN if retain else _RELEASE
-            found, order = sweep([h._entry for h in heads], firsts, world, wanted=[n for n, _ in wanted])
-            if not retain:
-                free(order)
+        found, visited = sweep(entries, firsts, world, wanted={v._entry[0] for v in variables})
+        if world is _RELEASE:
+            free(visited)
     results = []
     taken = {id(g) for g in firsts}  # a sum hands its head gradient on to all its terms
-    for v, (node, j) in zip(variables, wanted, strict=True):
-        slots = found.get(node, ())
-        value = slots[j] if j < len(slots) else None
-        dev = v._dev
+    for v in variables:
+        value, dev = gradient_of(found, v._entry), v._dev
         if value is None:
             new = wrap(type(v), dev.xp.zeros(v.shape, v._data.dtype), dev)
         elif create_graph:

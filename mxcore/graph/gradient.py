@@ -7,7 +7,9 @@ or graph values (symbolic gradients, tracing). A rule is written in operators, s
 The method is reverse accumulation (Speelpenning 1980; Griewank & Walther, *Evaluating Derivatives*, 2008, ch. 3).
 """
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
+from heapq import heappop, heappush
 from typing import Any, Protocol
 
 from ..errors import GradientError
@@ -16,7 +18,8 @@ from ..registry.schema import Attrs
 from .compose import Value, leaf
 from .node import Entry, Node, by_time, topological
 
-__all__ = ["NOTHING", "SHAPE", "WHOLE", "Call", "GraphWorld", "World", "as_list", "saves", "sweep", "symbolic_gradient"]
+__all__ = ["NOTHING", "SHAPE", "WHOLE", "Call", "GraphWorld", "World", "as_list", "gradient_of", "saves", "sweep",
+           "symbolic_gradient"]
 
 NOTHING, SHAPE, WHOLE = 0, 1, 2
 
@@ -30,6 +33,7 @@ class Call:
     """
 
     __slots__ = ("_mask", "_outs", "attrs", "inputs", "once", "op", "replay")
+    once: bool
 
     def __init__(self, op: Op, attrs: Attrs, inputs: Sequence[Any], outs: Sequence[Any], mask: Sequence[bool]) -> None:
         self.op, self.attrs, self.inputs, self._outs, self._mask = op, attrs, inputs, outs, mask
@@ -49,6 +53,8 @@ class World(Protocol):
 
     #: whether values are raw backend arrays
     raw: bool
+    #: whether what the tape kept of a node goes as soon as the sweep is past it
+    frees: bool
 
     def call(self, node: Node, mask: Sequence[bool] | None) -> Call | None:
         """The view of ``node`` for its rule; without a mask all inputs that lead somewhere are wanted. None if freed."""
@@ -58,9 +64,6 @@ class World(Protocol):
 
     def through(self, call: Call, grads: Sequence[Any]) -> Sequence[Any]:
         """Gradients of the inputs of a composite, through its definition."""
-
-    def release(self, node: Node) -> None:
-        """The sweep is past ``node``: what it kept may go."""
 
     def error(self, node: Node, error: Exception) -> Exception:
         """The exception to raise for a rule that failed."""
@@ -75,8 +78,8 @@ def sweep(
     heads: Sequence[Entry],
     head_grads: Sequence[Any],
     world: World,
-    stop: Iterable[Node] = (),
-    wanted: Iterable[Node] | None = None,
+    stop: Collection[Node] = (),
+    wanted: Collection[Node] | None = None,
 ) -> tuple[dict[Node, list], list[Node]]:
     """Reverse sweep from ``heads``.
 
@@ -86,112 +89,136 @@ def sweep(
         Where to start and with what; a gradient of None contributes nothing.
     world
         The kind of value.
-    stop : nodes
+    stop : set of nodes
         Do not look behind these.
-    wanted : nodes, optional
+    wanted : set of nodes, optional
         Only gradients of these are needed (and kept, also for inner nodes); default all variables.
 
     Returns
     -------
     grads : dict of node to list
-        Gradient of each output of the variables, stop nodes and wanted nodes that were reached.
-    order : list of Node
-        All nodes visited, inputs first.
+        Gradient of each output of the variables, stop nodes and wanted nodes that were reached; an empty list where no
+        gradient flows.
+    visited : list of Node
+        The operator nodes visited, users before what they use.
     """
     pending: dict[Node, list] = {}
-    add = OPS["_grad_add"]
-    grads: Any
-
-    def accumulate(entry: Entry, g: Any) -> None:
-        target, j = entry
-        held = pending.get(target)
-        if held is None:
-            pending[target] = [g] if j == 0 else [None] * j + [g]
-        elif len(held) <= j:
-            held.extend([None] * (j - len(held)))
-            held.append(g)
-        else:
-            held[j] = g if held[j] is None else add(held[j], g)
-
-    for entry, g in zip(heads, head_grads, strict=True):
-        if g is not None:
-            accumulate(entry, g)
-    order = by_time([n for n, _ in heads], stop)
-    keep: set[Node] = set() if wanted is None else set(wanted)
-    needed: set[Node] | None = None
-    if wanted is not None:
-        needed = set(keep)
-        for node in order:
-            if any(e is not None and e[0] in needed for e in node.inputs) or hasattr(node, "freed"):
-                needed.add(node)
-    release, raw = world.release, world.raw
-    for node in reversed(order):
-        op = node.op
-        if op is None:
-            continue
-        grads = pending.get(node)
-        if grads is None or op.nograd or (needed is not None and node not in needed):
-            release(node)
-            continue
-        if node not in keep:
-            del pending[node]
-        mask: Sequence[bool] | None = None
-        if needed is not None:
-            mask = [e is not None and e[0] in needed for e in node.inputs]
-            if True not in mask:
-                if hasattr(node, "freed"):
-                    _check_freed(node, order, heads)
-                release(node)
-                continue
+    visited: list[Node] = []
+    queue: list[tuple[int, Node]] = []  # latest first: a node is made after its inputs, so all its users come before it
+    needed = None if wanted is None else _leading_to(wanted, by_time([n for n, _ in heads], stop))
+    plain, frees = world.raw and needed is None and not HOOKS, world.frees
+    entries: Sequence[Entry | None] = heads
+    flows: Any = head_grads
+    while True:
+        for entry, g in zip(entries, flows):  # a rule may return more
+            if entry is not None:
+                target, j = entry
+                held = pending.get(target)
+                if held is not None:
+                    _accumulate(held, j, g)
+                else:
+                    pending[target] = [g] if j == 0 and g is not None else _accumulate([], j, g)
+                    if target.op is not None and target not in stop:
+                        heappush(queue, (-target.time, target))
+        if not queue:
+            return pending, visited
+        node = heappop(queue)[1]
+        visited.append(node)
+        grads, entries = pending.pop(node), node.inputs
         try:
-            if raw and op.raw_gradient is not None and mask is None and node.saved is not None:
-                result = op.raw_gradient(node, grads[0])
-                i = -1
-                for entry in node.inputs:
-                    i += 1
-                    g = result[i]
-                    if entry is not None and g is not None:
-                        accumulate(entry, g)
-                release(node)
-                continue
-            call = world.call(node, mask)
-            if call is None:
-                _check_freed(node, order, heads)
-                continue
-            if op.several:
-                total = op.visible_count(node.attrs, len(node.inputs))
-                grads = grads[:total] + [None] * (total - len(grads))
-                grads = [world.zeros(node, j) if g is None else g for j, g in enumerate(grads)]
-            elif len(grads) > 1:  # hidden outputs have no head gradients
-                grads = grads[:1]
-            rule = op.rule
-            if rule is not None and (raw or not op.raw_rule):
-                result = rule(call, *grads)
-                if type(result) is not list and type(result) is not tuple:
-                    result = (result,)
-            elif op.composite is not None:
-                result = world.through(call, grads)
+            if plain and grads and node.saved is not None and (raw_gradient := node.op.raw_gradient) is not None:  # type: ignore[union-attr]
+                flows = raw_gradient(node, grads[0])
             else:
-                raise GradientError(f"operator {op.name!r} is not differentiable: it has neither a gradient rule nor a "
-                                    "composite")
-            if len(result) < len(node.inputs):
-                raise GradientError(f"the gradient rule of {op.name!r} returned {len(result)} gradients for "
-                                    f"{len(node.inputs)} inputs")
+                if wanted is not None and node in wanted:
+                    pending[node] = grads
+                flows = (_hooked if HOOKS and world.raw else _flows)(node, grads, needed, world)
         except Exception as error:
             raise world.error(node, error) from error
-        i = -1
-        for entry in node.inputs:
-            i += 1
-            g = result[i]
-            if entry is not None and g is not None and (mask is None or mask[i]):
-                accumulate(entry, g)
-        release(node)
-    return pending, order
+        if flows is None:
+            _check_freed(node, visited, heads)
+            flows = ()
+        if frees:
+            node.saved = None
 
 
-def _check_freed(node: Node, order: Sequence[Node], heads: Sequence[Entry]) -> None:
+#: gradients that flow nowhere, as many as are asked for
+_NOWHERE = itertools.repeat(None)
+
+#: functions called around every rule of a sweep over raw arrays while the profiler runs: ``hook(node, grads)`` gives
+#: ``finish(flows)``, which is called if the rule succeeds and something flows
+HOOKS: list[Callable] = []
+
+
+def _hooked(node: Node, grads: list, needed: set[Node] | None, world: World) -> Iterable[Any] | None:
+    finish = [hook(node, grads) for hook in HOOKS]
+    raw_gradient = None if needed is not None or not grads or node.saved is None else node.op.raw_gradient  # type: ignore[union-attr]
+    flows = _flows(node, grads, needed, world) if raw_gradient is None else raw_gradient(node, grads[0])
+    if flows is not None and flows is not _NOWHERE:
+        for f in finish:
+            f(flows)
+    return flows
+
+
+def _leading_to(wanted: Iterable[Node], order: Iterable[Node]) -> set[Node]:
+    """The wanted nodes, those of ``order`` that were computed from them, and those of which that cannot be said any more."""
+    found = set(wanted)
+    for node in order:
+        if hasattr(node, "freed") or any(e is not None and e[0] in found for e in node.inputs):
+            found.add(node)
+    return found
+
+
+def _flows(node: Node, grads: list, needed: set[Node] | None, world: World) -> Iterable[Any] | None:
+    """The gradients of a node's inputs, by the rule of its operator or through its composite; None if it was freed."""
+    op, count = node.op, len(node.inputs)
+    assert op is not None
+    if not grads or op.nograd or (needed is not None and node not in needed):
+        return _NOWHERE
+    mask = None
+    if needed is not None:
+        mask = [e is not None and e[0] in needed for e in node.inputs]
+        if True not in mask:
+            return None if hasattr(node, "freed") else _NOWHERE
+    call = world.call(node, mask)
+    if call is None:
+        return None
+    if op.several:
+        total = op.visible_count(node.attrs, count)
+        grads = grads[:total] + [None] * (total - len(grads))
+        grads = [world.zeros(node, j) if g is None else g for j, g in enumerate(grads)]
+    elif len(grads) > 1:  # hidden outputs have no head gradients
+        grads = grads[:1]
+    if op.rule is not None and (world.raw or not op.raw_rule):
+        flows = as_list(op.rule(call, *grads))
+    elif op.composite is not None:
+        flows = world.through(call, grads)
+    else:
+        raise GradientError(f"operator {op.name!r} is not differentiable: it has neither a gradient rule nor a composite")
+    if len(flows) < count:
+        raise GradientError(f"the gradient rule of {op.name!r} returned {len(flows)} gradients for {count} inputs")
+    return flows if mask is None else [g if m else None for g, m in zip(flows, mask, strict=False)]
+
+
+def _accumulate(held: list, j: int, g: Any) -> list:
+    """The gradients of a node's outputs with another one for output ``j``."""
+    if g is not None:
+        if j >= len(held):
+            held.extend([None] * (j + 1 - len(held)))
+        held[j] = g if held[j] is None else OPS["_grad_add"](held[j], g)
+    return held
+
+
+def gradient_of(found: dict[Node, list], entry: Entry | None) -> Any:
+    """The gradient of an entry among what :func:`sweep` found, or None where nothing flows."""
+    if entry is None:
+        return None
+    slots = found.get(entry[0], ())
+    return slots[entry[1]] if entry[1] < len(slots) else None
+
+
+def _check_freed(node: Node, visited: Sequence[Node], heads: Sequence[Entry]) -> None:
     """A freed node is a constant to what was recorded afterwards, and an error to what was recorded before."""
-    users = [n for n in order if any(e is not None and e[0] is node for e in n.inputs)]
+    users = [n for n in visited if any(e is not None and e[0] is node for e in n.inputs)]
     if any(n is node for n, _ in heads) or any(n.time < getattr(node, "freed", n.time + 1) for n in users):
         raise GradientError(f"the graph behind {node.op.name!r} was freed by an earlier backward pass; "  # type: ignore[union-attr]
                             "call backward(retain_graph=True) to go through it again")
@@ -201,7 +228,7 @@ def _check_freed(node: Node, order: Sequence[Node], heads: Sequence[Entry]) -> N
 class GraphWorld:
     """Values are outputs of graph nodes: the gradient becomes more graph."""
 
-    raw = False
+    raw = frees = False
 
     def call(self, node: Node, mask: Sequence[bool] | None) -> Call:
         """See :class:`World`."""
@@ -227,12 +254,9 @@ class GraphWorld:
         identity = OPS["_frontier"]
         marked = [None if i is None else identity(i) for i in call.inputs]
         results = as_list(op.composite(*marked, **call.attrs))  # type: ignore[misc]
-        stops = [None if m is None else m.entry[0] for m in marked]
-        found, _ = sweep([r.entry for r in results[: len(grads)]], grads, self, [s for s in stops if s is not None])
-        return [found[s][0] if s is not None and s in found else None for s in stops]
-
-    def release(self, node: Node) -> None:
-        """See :class:`World`."""
+        stops = [None if m is None else m.entry for m in marked]
+        found, _ = sweep([r.entry for r in results[: len(grads)]], grads, self, {s[0] for s in stops if s is not None})
+        return [gradient_of(found, s) for s in stops]
 
     def error(self, node: Node, error: Exception) -> Exception:
         """See :class:`World`."""
@@ -244,12 +268,8 @@ class GraphWorld:
 
 def symbolic_gradient(heads: Sequence[Entry], head_grads: Sequence[Value | None], wanted: Sequence[Entry]) -> list[Value | None]:
     """Graph values of the gradients of ``heads`` by ``wanted``; None where nothing flows."""
-    grads, _ = sweep(heads, head_grads, GraphWorld(), wanted=[n for n, _ in wanted])
-    out = []
-    for node, j in wanted:
-        slots = grads.get(node, ())
-        out.append(slots[j] if j < len(slots) else None)
-    return out
+    grads, _ = sweep(heads, head_grads, GraphWorld(), wanted={n for n, _ in wanted})
+    return [gradient_of(grads, e) for e in wanted]
 
 
 # ---------------------------------------------------------------- what the tape keeps
@@ -264,11 +284,15 @@ def saves(op: Op, attrs: Attrs, mask: tuple[bool, ...]) -> tuple:
     Returns
     -------
     inputs, outputs : tuples of NOTHING, SHAPE or WHOLE
-    no_inputs, no_outputs : tuples of None, or None
-        What to keep where that is nothing at all.
+    some_inputs, some_outputs : tuples of (int, bool)
+        The places where it is not NOTHING, and whether it is WHOLE there.
+    no_inputs, no_outputs : tuples of None
+        As many as there are inputs and outputs; but no tuple if all the outputs are kept as they are.
     """
     ins, outs = _trace_saves(op, attrs, len(mask), mask)
-    plan = attrs.saves[mask] = (ins, outs, None if any(ins) else (None,) * len(ins), None if any(outs) else (None,) * len(outs))
+    some_ins, some_outs = [tuple([(i, m == WHOLE) for i, m in enumerate(modes) if m != NOTHING]) for modes in (ins, outs)]
+    no_outs = None if outs == (WHOLE,) * len(outs) else (None,) * len(outs)
+    plan = attrs.saves[mask] = (ins, outs, some_ins, some_outs, (None,) * len(ins), no_outs)
     return plan
 
 

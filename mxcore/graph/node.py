@@ -95,11 +95,10 @@ class Variable(Node):
 
 
 def free(nodes: Iterable[Node]) -> None:
-    """Let go of what the tape kept, and of the graph behind it. Arrays that were computed are constants from now on."""
+    """Let go of what the tape kept of nodes, and of the graph behind them. Arrays that were computed are constants now."""
     now = next(_CLOCK)
     for node in nodes:
-        if node.op is not None:
-            node.saved, node.inputs, node.freed = None, (), now
+        node.saved, node.inputs, node.freed = None, (), now
 
 
 def topological(heads: Iterable[Node], stop: Any = ()) -> list[Node]:

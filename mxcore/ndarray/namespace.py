@@ -131,15 +131,6 @@ METHODS = [
 ]
 
 
-def _method_of(function: Callable, name: str) -> Callable:
-    def method(self: NDArray, *args: Any, **kwargs: Any) -> Any:
-        return function(self, *args, **kwargs)
-
-    method.__name__ = method.__qualname__ = name
-    method.__doc__ = f"Same as ``mx.nd.{name}`` with this array as the first argument."
-    return method
-
-
 def _transpose(self: NDArray, *axes: Any, **kwargs: Any) -> NDArray:
     """The array with its axes permuted (reversed by default): ``x.transpose((1, 0))`` or ``x.transpose(1, 0)``."""
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
@@ -157,7 +148,6 @@ def populate(root: ModuleType) -> None:
     fill(root, function_of, spaces)
     vars(main["op"]).update({k: v for k, v in main.items() if k in OPS})
     for name in METHODS:
-        function = main.get(name)
-        if function is not None and name not in vars(NDArray):
-            setattr(ArrayMethods, name, _method_of(function, name))
+        if name in main and name not in vars(NDArray):
+            setattr(ArrayMethods, name, main[name])  # the array is the first argument
     setattr(ArrayMethods, "transpose", _transpose)  # noqa: B010  (the stub says what it is)

@@ -19,6 +19,7 @@ from ..registry.op import APPLY, OPS, Op
 from ..registry.schema import EMPTY, Attrs
 from ..runtime.device import Device, device_of
 from ..runtime.invoke import STATE, check_write, invoke, invoke_pair, wrap
+from ..runtime.watch import shared_out, written
 from .fluent import ArrayMethods
 
 __all__ = ["NDArray"]
@@ -225,6 +226,7 @@ class NDArray(ArrayMethods):
     def __dlpack__(self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None) -> Any:
         """The array as a DLPack capsule that shares its memory (array API standard)."""
         options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        shared_out(self._data)
         return self._dev.backend.to_dlpack(self._data, **{k: v for k, v in options.items() if v is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -376,7 +378,7 @@ class NDArray(ArrayMethods):
 
     def backward(self, out_grad: NDArray | None = None, retain_graph: bool = False, train_mode: bool = True) -> None:
         """Gradients of this array by all marked arrays; see :func:`mxcore.autograd.backward`."""
-        _backward()([self], None if out_grad is None else [out_grad], retain_graph, train_mode)
+        _backward()(self, out_grad, retain_graph, train_mode)
 
     # ------------------------------------------------------------ indexing, shape
     def __getitem__(self, key: Any) -> NDArray:
@@ -465,6 +467,7 @@ class NDArray(ArrayMethods):
         if STATE.recording:
             check_write(self)
         self._dev.xp.copyto(self._data, raw)
+        written(self._data)
 
     def _assign_recorded(self, value: NDArray) -> NDArray:
         """Write all of this array while recording, so that gradients flow on to ``value``."""

@@ -27,7 +27,7 @@ def spread(xp, data, like, *, axis: Shape | None = None, keepdims: bool = False,
     """A reduced array back in the shape of what was reduced (``mean``: divided by the number of elements)."""
     axes = _axes(like, axis, exclude)
     if mean:
-        data = xp.astype(data / _at_least_one(product(like.shape[i] for i in axes)), data.dtype)
+        data = xp.astype(_divided(xp, data, product(like.shape), data.size), data.dtype)
     return xp.broadcast_to(xp.reshape(data, rules.reduced_shape(like.shape, axes, True)), like.shape)
 
 
@@ -43,14 +43,21 @@ def _half(dtype):
     return dtype.itemsize == 2 and dtype.kind not in "iu"
 
 
-def _total(xp, data, axes, keepdims):
+def _total(xp, data, axis, keepdims, exclude):
+    if not axis and not keepdims and data.dtype.char in "fd":  # the usual: a loss
+        return xp.sum(xp.reshape(data, (1, -1)), axis=1)
+    axes = _axes(data, axis, exclude)
     if _half(data.dtype):
-        return xp.sum(data, axis=axes, keepdims=keepdims, dtype=_F4)
-    return xp.sum(data, axis=axes, keepdims=keepdims)
+        total = xp.sum(data, axis=axes, keepdims=keepdims, dtype=_F4)
+    else:
+        total = xp.sum(data, axis=axes, keepdims=keepdims)
+    return _shaped(xp, total, data, axes, keepdims)
 
 
-def _at_least_one(n):
-    return n if n > 0 else 1
+def _divided(xp, total, size, parts):
+    """Divided by how many elements, of ``size``, each of the ``parts`` stands for."""
+    count = size // parts if size and parts else 1
+    return xp.divide(total, xp.scalar(count, total.dtype)) if total.dtype.char in "fd" else total / count
 
 
 def _back(n, g, mean=False):
@@ -69,10 +76,7 @@ def sum(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude:
     >>> nd.sum(nd.ones((2, 3)), axis=1).asnumpy()
     array([3., 3.], dtype=float32)
     """
-    if not axis and not keepdims and data.dtype.char in "fd":  # the usual: a loss
-        return xp.sum(xp.reshape(data, (1, -1)), axis=1)
-    axes = _axes(data, axis, exclude)
-    return _shaped(xp, xp.astype(_total(xp, data, axes, keepdims), data.dtype), data, axes, keepdims)
+    return xp.astype(_total(xp, data, axis, keepdims, exclude), data.dtype)
 
 
 @sum.gradient
@@ -80,11 +84,16 @@ def _(n, g):
     return _back(n, g)
 
 
+def _raw_spread(xp, g, shape, attrs):
+    """``_back`` on raw arrays, where the shape is at hand."""
+    if g.size != 1:
+        g = xp.reshape(g, rules.reduced_shape(shape, attrs["axis"], True, attrs["exclude"]))
+    return xp.broadcast_to(g, shape)
+
+
 def _raw_sum(node, g):
-    """The same for a node of the tape on raw arrays, where the shape is at hand."""
-    like, xp, a = node.saved[0][0], node.saved[2].xp, node.attrs
-    axes = rules.normalize_axes(a["axis"], len(like.shape), a["exclude"])
-    return [xp.broadcast_to(xp.reshape(g, rules.reduced_shape(like.shape, axes, True)), like.shape)]
+    ins, _, dev, _ = node.saved
+    return (_raw_spread(dev.xp, g, ins[0].shape, node.attrs),)
 
 
 sum.raw_gradient = _raw_sum
@@ -97,15 +106,23 @@ def mean(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude
     >>> nd.mean(nd.array([1, 2, 3])).item()
     2.0
     """
-    axes = _axes(data, axis, exclude)
-    total = _total(xp, data, axes, keepdims)
-    count = _at_least_one(product(data.shape[i] for i in axes))
-    return _shaped(xp, xp.astype(total / count, data.dtype), data, axes, keepdims)
+    total = _total(xp, data, axis, keepdims, exclude)
+    return xp.astype(_divided(xp, total, data.size, total.size), data.dtype)
 
 
 @mean.gradient
 def _(n, g):
     return _back(n, g, mean=True)
+
+
+def _raw_mean(node, g):
+    ins, _, dev, _ = node.saved
+    shape = ins[0].shape
+    g = _divided(dev.xp, g, product(shape), g.size)
+    return (_raw_spread(dev.xp, g, shape, node.attrs),)
+
+
+mean.raw_gradient = _raw_mean
 
 
 @register("prod", infer=rules.reduce)

@@ -86,14 +86,17 @@ def _times(g: E.Expr, partial: E.Expr) -> E.Expr:
 
 
 def _rule_of(op: Op) -> Callable:
-    partials: dict[int, Any] = {}
+    #: for each input: the operator of head gradient times partial derivative, which values it takes beside the head
+    #: gradient (-1: the output), and which attributes. No operator: the derivative is 1; no sources either: it is 0.
+    partials: dict[int, tuple[Op | None, tuple[int, ...] | None, tuple[str, ...]]] = {}
 
-    def prepare(index: int) -> Any:
+    def prepare(index: int) -> tuple:
         partial = _partial(op, index)
         if partial == E.ZERO or partial == E.ONE:
-            partials[index] = int(partial == E.ONE)
+            partials[index] = None, None if partial == E.ZERO else (), ()
         else:
-            partials[index] = get_op(f"_grad{index}_{op.name}")
+            by = get_op(f"_grad{index}_{op.name}")
+            partials[index] = by, by.sources, tuple(by.schema.attrs)  # type: ignore[attr-defined]
         return partials[index]
 
     def unbroadcast(d: Any, like: Any) -> Any:
@@ -105,44 +108,36 @@ def _rule_of(op: Op) -> Callable:
         for i in range(len(op.schema.inputs)):
             d = None
             if n.wants(i):
-                by = partials.get(i)
-                if by is None:
-                    by = prepare(i)
-                if type(by) is Op:
-                    operands = [n.out(0) if s < 0 else n.inputs[s] for s in by.sources]  # type: ignore[attr-defined]
-                    if by.schema.attrs:
-                        d = by(g, *operands, **{a: n.attrs[a] for a in by.schema.attrs})
-                    else:
-                        d = by(g, *operands)
-                elif by:
+                by, sources, names = partials.get(i) or prepare(i)
+                if sources is not None:
                     d = g
-                if d is not None and op.broadcast:
-                    d = unbroadcast(d, n.inputs[i])
+                    if by is not None:
+                        operands = [n.out(0) if s < 0 else n.inputs[s] for s in sources]
+                        d = by(g, *operands, **{a: n.attrs[a] for a in names})
+                    if op.broadcast:
+                        d = unbroadcast(d, n.inputs[i])
             result.append(d)
         return result
 
     def raw(node: Any, g: Any) -> list:
         """The rule for a node of the tape on raw arrays, straight to the kernels."""
         ins, outs, dev, mask = node.saved
-        xp, name = dev.xp, dev.name
         result = []
         for i, wanted in enumerate(mask):
             d = None
             if wanted:
-                by = partials.get(i)
-                if by is None:
-                    by = prepare(i)
-                if type(by) is Op:
-                    operands = [outs[0] if s < 0 else ins[s] for s in by.sources]  # type: ignore[attr-defined]
-                    kernel = by.kernels.get(name) or resolve(by, name)
-                    if by.schema.attrs:
-                        d = kernel(xp, g, *operands, **{a: node.attrs[a] for a in by.schema.attrs})
-                    else:
-                        d = kernel(xp, g, *operands)
-                elif by:
+                by, sources, names = partials.get(i) or prepare(i)
+                if sources is not None:
                     d = g
-                if d is not None and op.broadcast and d.shape != ins[i].shape:
-                    d = OPS["_unbroadcast"](d, ins[i])
+                    if by is not None:
+                        kernel = by.kernels.get(dev.name) or resolve(by, dev.name)
+                        operands = [outs[0] if s < 0 else ins[s] for s in sources]
+                        if names:
+                            d = kernel(dev.xp, g, *operands, **{a: node.attrs[a] for a in names})
+                        else:
+                            d = kernel(dev.xp, g, *operands)
+                    if op.broadcast and d.shape != ins[i].shape:
+                        d = OPS["_unbroadcast"](d, ins[i])
             result.append(d)
         return result
 

@@ -8,12 +8,13 @@ from typing import Any
 from weakref import ref
 
 from ..errors import ArgumentError, ContextError, DTypeError, MXNetError, ShapeError
-from ..graph.gradient import NOTHING, WHOLE, saves
+from ..graph.gradient import saves
 from ..graph.node import Node, Shaped
 from ..registry.kernels import resolve
 from ..registry.op import APPLY, Op
 from ..registry.schema import Attrs
 from .explain import explain
+from .watch import written
 
 __all__ = ["HOOKS", "STATE", "apply_raw", "check_write", "create", "generator", "invoke", "invoke_pair", "record_call",
            "run_kernel", "wrap"]
@@ -72,10 +73,9 @@ def invoke(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any = None) -> Any:
     first = arrays[0]
     dev = first._dev
     kernel = op.kernels.get(dev.name) or resolve(op, dev.name)
-    data = first._data
     try:
         if len(arrays) == 1:
-            r = kernel(dev.xp, data, **attrs)
+            r = kernel(dev.xp, first._data, **attrs) if attrs else kernel(dev.xp, first._data)
         else:
             raws = [None if a is None else a._data for a in arrays]
             if op.strict:
@@ -92,10 +92,7 @@ def invoke(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any = None) -> Any:
     new._dev = dev
     new._entry = None
     if STATE.recording:
-        for a in arrays:
-            if a is not None and a._entry is not None:
-                record_call(op, attrs, arrays, (r,), (new,))
-                break
+        record_call(op, attrs, arrays, (r,), (new,))
     return new
 
 
@@ -114,7 +111,7 @@ def invoke_pair(op: Op, lhs: Any, rhs: Any, attrs: Attrs) -> Any:
     new._data = r
     new._dev = dev
     new._entry = None
-    if STATE.recording and (lhs._entry is not None or rhs._entry is not None):
+    if STATE.recording:
         record_call(op, attrs, (lhs, rhs), (r,), (new,))
     return new
 
@@ -205,6 +202,7 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
             for place, new in zip(places, results[count:], strict=True):
                 if new is not None and STATE.replay is None:
                     dev.xp.copyto(raws[place], new)
+                    written(raws[place])
             results = results[:count]
         if op.view:
             own, copy = dev.backend.own, dev.xp.copy  # a kernel may hand its input through as it is
@@ -215,11 +213,8 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
             outs = [wrap(cls, r, dev) for r in results[: op.visible_count(attrs, len(arrays))]]
     except Exception as error:
         raise explain(op, arrays, attrs, error) from error
-    if STATE.recording and not op.nograd:
-        for a in arrays:
-            if a is not None and a._entry is not None:
-                record_call(op, attrs, arrays, results, outs)
-                break
+    if STATE.recording:
+        record_call(op, attrs, arrays, results, outs)
     return outs[0] if len(outs) == 1 else outs
 
 
@@ -244,6 +239,7 @@ def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attr
                 raise _in_place("out is also an input")
     for o, r in zip(outs, results, strict=False):
         o._dev.xp.copyto(o._data, r)
+        written(o._data)
     return outs
 
 
@@ -267,33 +263,42 @@ def _in_place(reason: str) -> MXNetError:
                       "Compute a new array, or write outside of autograd.record().")
 
 
-_ONE, _ALL = (True,), (WHOLE,)
+_ONE = (True,)
 
 
 def record_call(op: Op, attrs: Attrs, arrays: Sequence[Any], results: Sequence[Any], outs: Sequence[Any]) -> None:
-    """Put a call on the tape: a node that keeps what its gradient rule reads, and nothing else."""
-    if op.nograd:
-        return
+    """Put a call on the tape, if an input is there: a node that keeps what its gradient rule reads, and nothing else."""
     if len(arrays) == 1:
         entries: tuple = (arrays[0]._entry,)
-        mask: tuple = _ONE
+        mask: tuple = _ONE if entries[0] is not None else ()
     else:
         entries = tuple([None if a is None else a._entry for a in arrays])
         mask = tuple([e is not None for e in entries])
-    modes_in, modes_out, kept_in, kept_out = attrs.saves.get(mask) or saves(op, attrs, mask)
-    if kept_in is None:
-        dev = outs[0]._dev
-        kept_in = [None if m == NOTHING or a is None else a._data if m == WHOLE else Shaped(a._data.shape, a._data.dtype, dev)
-                   for a, m in zip(arrays, modes_in, strict=True)]
+    if True not in mask or op.nograd:
+        return
+    _, _, some_in, some_out, kept_in, kept_out = attrs.saves.get(mask) or saves(op, attrs, mask)
+    node = Node(op, attrs, entries)
+    dev = outs[0]._dev
+    if some_in:
+        kept_in = list(kept_in)
+        for i, whole in some_in:
+            a = arrays[i]
+            if a is not None:
+                raw = a._data
+                if not whole:
+                    raw = Shaped(raw.shape, raw.dtype, dev)
+                elif a._entry is None:
+                    a._kept = ref(node)  # a constant that must not be written while recording; see check_write
+                kept_in[i] = raw
     if kept_out is None:
-        kept_out = results if modes_out == _ALL else [
-            None if m == NOTHING or r is None else r if m == WHOLE else Shaped(r.shape, r.dtype, outs[0]._dev)
-            for r, m in zip(results, modes_out, strict=False)]
-    node = Node(op, attrs, entries, "", None, (kept_in, kept_out, outs[0]._dev, mask))
-    if False in mask:
-        for a, m in zip(arrays, modes_in):
-            if m == WHOLE and a is not None and a._entry is None:
-                a._kept = ref(node)  # a constant that must not be written while recording; see check_write
+        kept_out = results
+    elif some_out:
+        kept_out = list(kept_out)
+        for j, whole in some_out:
+            r = results[j]
+            if r is not None:
+                kept_out[j] = r if whole else Shaped(r.shape, r.dtype, dev)
+    node.saved = kept_in, kept_out, dev, mask
     if len(outs) == 1:
         outs[0]._entry = (node, 0)
     else:

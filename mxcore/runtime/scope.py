@@ -22,11 +22,12 @@ class Scope:
         self._saved: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self._saved.append((STATE.recording, STATE.training))
+        state = STATE
+        self._saved.append((state.recording, state.training))
         if self._recording is not None:
-            STATE.recording = self._recording
+            state.recording = self._recording
         if self._training is not None:
-            STATE.training = self._training
+            state.training = self._training
 
     def __exit__(self, *exc: object) -> None:
         STATE.recording, STATE.training = self._saved.pop()
