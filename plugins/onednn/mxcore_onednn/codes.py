@@ -50,6 +50,7 @@ class Algorithm(IntEnum):
     CONVOLUTION = 1
     WINOGRAD = 2
     AUTO = 3
+    DECONVOLUTION = 10
     RELU = 32
     TANH = 33
     ELU = 34

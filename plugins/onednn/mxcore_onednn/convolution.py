@@ -1,4 +1,4 @@
-"""Convolution and its two gradients: calls bound into compiled programs.
+"""Convolution, its transpose and its gradients.
 
 Arrays between layers lie channels last, in which oneDNN's kernels are as fast as in its own blocked layouts; weights are
 packed into the layout that it chooses.
@@ -15,15 +15,17 @@ import numpy as np
 from mxcore.ops.conv import geometry
 from mxcore.registry.bound import Bound, Epilogue, Order, Spec, channels_last, plain_order
 
+from .arrangement import Incoming, Outgoing, Packed, WeightView
 from .codes import Algorithm, Arg, Propagation
 from .epilogue import match, operand_order
 from .library import Unsupported
 from .primitive import Binary, Call, Layout, PostOp, Primitive
-from .weights import Packed, Staged
 
-__all__ = ["Geometry", "bind_conv", "bind_conv_data", "bind_conv_weight", "bind_convolution", "geometry_of"]
+__all__ = ["Geometry", "bind_conv", "bind_conv_data", "bind_conv_weight", "bind_convolution", "bind_deconvolution",
+           "geometry_of"]
 
 _FLOAT = np.dtype("float32")
+_FEW = 4  # images of so few channels are rearranged by oneDNN itself
 
 
 class Geometry(NamedTuple):
@@ -62,152 +64,210 @@ def geometry_of(x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...],
 
 
 # ---------------------------------------------------------------- primitives
-def _steps(shape: tuple[int, ...], order: Order) -> list[int]:
-    return [s // 4 for s in Spec(shape, _FLOAT, order).strides]
+def _layout(shape: tuple[int, ...], plain: bool = False) -> Layout:
+    order = plain_order(len(shape)) if plain else channels_last(len(shape))
+    return Layout(shape, _FLOAT, [s // 4 for s in Spec(shape, _FLOAT, order).strides])
+
+
+def _turned(g: Geometry) -> tuple[int, ...]:
+    """Shape of the weight for a primitive that has the channels of the large side first."""
+    at = len(g.weight) - len(g.x)
+    return (*g.weight[:at], g.weight[at + 1], g.weight[at], *g.weight[at + 2:])
+
+
+def _fast(primitive: Primitive) -> Primitive:
+    """The primitive, if it is no reference implementation: those are slower than NumPy."""
+    if primitive.label.startswith("ref"):
+        raise Unsupported("there is only a reference implementation")
+    return primitive
 
 
 def _windows(g: Geometry) -> tuple:
     return g.stride, g.gaps, g.before, g.after
 
 
-def forward(g: Geometry, x: Layout, y: Layout, bias: bool, post: Sequence[PostOp] = (), code: bool = True) -> Primitive:
-    """``y`` from ``x``."""
-    return Primitive("convolution_forward", Propagation.INFERENCE if code else Propagation.TRAINING, Algorithm.CONVOLUTION, x,
-                     Layout(g.weight, _FLOAT), Layout(g.y[1:2], _FLOAT, [1]) if bias else None, y, *_windows(g),
-                     post=post, code=code)
+def _bias(channels: int, has: bool) -> Layout | None:
+    return Layout((channels,), _FLOAT, [1]) if has else None
 
 
-def backward_data(g: Geometry, x: Layout, y: Layout) -> Primitive:
+def forward(g: Geometry, plain: bool = False, bias: bool = False, post: Sequence[PostOp] = (), hint: bool = False) -> Primitive:
+    """``y`` from ``x``; with ``hint`` only the descriptor that primitives of gradients ask for."""
+    made = Primitive("convolution_forward", Propagation.TRAINING if hint else Propagation.INFERENCE, Algorithm.CONVOLUTION,
+                     _layout(g.x, plain), Layout(g.weight, _FLOAT), _bias(g.y[1], bias), _layout(g.y, plain), *_windows(g),
+                     post=post, code=not hint)
+    return made if hint else _fast(made)
+
+
+def transposed(g: Geometry, bias: bool = False, post: Sequence[PostOp] = ()) -> Primitive:
+    """``x`` from ``y``, as a layer of its own."""
+    return _fast(Primitive("deconvolution_forward", Propagation.INFERENCE, Algorithm.DECONVOLUTION, _layout(g.y),
+                           Layout(_turned(g), _FLOAT), _bias(g.x[1], bias), _layout(g.x), *_windows(g), post=post))
+
+
+def backward_data(g: Geometry, plain: bool = False) -> Primitive:
     """The gradient by ``x`` from that by ``y``."""
-    hint = forward(g, x, y, False, code=False)
-    return Primitive("convolution_backward_data", Algorithm.CONVOLUTION, x, Layout(g.weight, _FLOAT), y, *_windows(g), hint)
+    return _fast(Primitive("convolution_backward_data", Algorithm.CONVOLUTION, _layout(g.x, plain), Layout(g.weight, _FLOAT),
+                           _layout(g.y, plain), *_windows(g), forward(g, plain, hint=True)))
 
 
-def backward_weights(g: Geometry, x: Layout, y: Layout) -> Primitive:
+def backward_weights(g: Geometry, plain: bool = False) -> Primitive:
     """The gradient by the weight."""
-    hint = forward(g, x, y, False, code=False)
-    return Primitive("convolution_backward_weights", Algorithm.CONVOLUTION, x, Layout(g.weight, _FLOAT), None, y, *_windows(g),
-                     hint)
+    return _fast(Primitive("convolution_backward_weights", Algorithm.CONVOLUTION, _layout(g.x, plain),
+                           Layout(g.weight, _FLOAT), None, _layout(g.y, plain), *_windows(g), forward(g, plain, hint=True)))
 
 
-# ---------------------------------------------------------------- the arrays of an operator
+# ---------------------------------------------------------------- bound calls
 class _Side(NamedTuple):
-    """Where channels are in the arrays of a call: ``layout="NHWC"`` has them last."""
+    """How arrays of data lie.
 
-    last: bool
+    ``last``: the operator has channels on the last axis (``layout="NHWC"``). ``plain``: channels come first in memory.
+    """
+
+    last: bool = False
+    plain: bool = False
 
     def first(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A shape (or strides), channels on axis 1."""
+        """A shape of the operator, channels on axis 1."""
         return (shape[0], shape[-1], *shape[1:-1]) if self.last else shape
 
     def order(self, ndim: int) -> Order:
-        """The memory order that is wanted: channels last."""
-        return plain_order(ndim) if self.last else channels_last(ndim)
+        """The memory order that is wanted, in axes of the operator."""
+        return plain_order(ndim) if self.last or self.plain else channels_last(ndim)
+
+
+class _Layer(Bound):
+    """``Convolution`` or ``Deconvolution``, bias and post-ops included."""
+
+    def __init__(self, primitive: Primitive, view: WeightView, side: _Side, ins: Sequence[Spec], bias: bool, own: int,
+                 out: Spec) -> None:
+        ndim, data = len(out.shape), ins[0]
+        binaries = [(Arg.post(i), p.input) for i, p in enumerate(primitive.post) if isinstance(p, Binary)]
+        self._call = Call(primitive, [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if bias else []), Arg.DST, *(a for a, _ in binaries)])
+        self._packed = Packed(primitive.layout(Arg.WEIGHTS), view)
+        self._bias, self._operands = bias, [place for _, place in binaries]
+        order = side.order(ndim)
+        self._take = Incoming(data, order) if side.first(data.shape)[1] <= _FEW else None
+        self.in_orders = [None if self._take else order, None, *[plain_order(1) if bias else None] * (own - 2),
+                          *(operand_order(out, e.shape) for e in ins[own:])]
+        self.out_orders, self.prepared, self.label = [order], (1,), primitive.label
+        self.release = self._packed.release
+
+    def prepare(self, ins: Sequence[Any]) -> None:
+        self._packed.fill(ins[1])
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        data = ins[0] if self._take is None else self._take(ins[0])
+        self._call(data, self._packed.memory, *((ins[2],) if self._bias else ()), outs[0], *[ins[i] for i in self._operands])
 
 
 def _all_float(specs: Sequence[Spec | None]) -> bool:
     return all(s is None or s.dtype == _FLOAT for s in specs)
 
 
-def _last_layout(shape: tuple[int, ...]) -> Layout:
-    return Layout(shape, _FLOAT, _steps(shape, channels_last(len(shape))))
-
-
-# ---------------------------------------------------------------- bound calls
-class _Forward(Bound):
-    def __init__(self, g: Geometry, side: _Side, bias: bool, post: Sequence[PostOp], extras: Sequence[Spec], out: Spec,
-                 own: int) -> None:
-        ndim = len(g.x)
-        primitive = forward(g, _last_layout(g.x), _last_layout(g.y), bias, post)
-        self.packed = Packed(primitive.layout(Arg.WEIGHTS), g.weight, side.last)
-        binaries = [(Arg.post(i), p.input) for i, p in enumerate(post) if isinstance(p, Binary)]
-        self.call = Call(primitive, [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if bias else []), Arg.DST, *(a for a, _ in binaries)])
-        self.bias, self.operands = bias, [place for _, place in binaries]
-        self.in_orders = [side.order(ndim), None, *[plain_order(1) if bias else None] * (own - 2),
-                          *(operand_order(out, e.shape) for e in extras)]
-        self.out_orders, self.prepared, self.label = [side.order(ndim)], (1,), primitive.label
-
-    def prepare(self, ins: Sequence[Any]) -> None:
-        self.packed.fill(ins[1])
-
-    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
-        self.call(ins[0], self.packed.memory, *((ins[2],) if self.bias else ()), outs[0], *[ins[i] for i in self.operands])
-
-
-def bind_conv(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
-              epilogue: Epilogue | None = None, bias: bool = False) -> Bound | None:
-    """``_conv``; with ``bias`` ``Convolution``."""
-    side = _Side((attrs.get("layout") or "").endswith("C"))
+def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], epilogue: Epilogue | None, bias: bool,
+                reverse: bool, plain: bool) -> Bound | None:
+    side = _Side((attrs.get("layout") or "").endswith("C"), plain)
     own = len(ins) - (len(epilogue.names) if epilogue else 0)
-    extras, out = ins[own:], outs[0]
-    if not _all_float([*ins[:3 if bias else 2], *extras, out]) or (side.last and epilogue and epilogue.names):
+    out = outs[0]
+    if not _all_float([*ins[:3 if bias else 2], *ins[own:], out]) or (side.last and epilogue and epilogue.names):
         return None
-    g = geometry_of(side.first(ins[0].shape), side.first(ins[1].shape), side.first(out.shape), attrs)
-    post = match(epilogue, out, extras, own)
+    data, result = side.first(ins[0].shape), side.first(out.shape)
+    large, small = (result, data) if reverse else (data, result)
+    g = geometry_of(large, side.first(ins[1].shape), small, attrs)
+    post = match(epilogue, out, ins[own:], own)
     if g is None or post is None:
         return None
     try:
-        return _Forward(g, side, bias, post, extras, out, own)
+        if reverse:
+            return _Layer(transposed(g, bias, post), WeightView(_turned(g), side.last, True), side, ins, bias, own, out)
+        return _Layer(forward(g, plain, bias, post), WeightView(g.weight, side.last), side, ins, bias, own, out)
     except Unsupported:
         return None
 
 
-def bind_convolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
-                     epilogue: Epilogue | None = None) -> Bound | None:
-    """``Convolution``."""
+def bind_conv(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+              epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
+    """``_conv``; ``plain`` asks for data in C order instead of channels last."""
+    return _bind_layer(ins, outs, attrs, epilogue, False, False, plain)
+
+
+def _has_bias(ins: Sequence[Spec | None], attrs: Mapping[str, Any], epilogue: Epilogue | None) -> bool:
     own = len(ins) - (len(epilogue.names) if epilogue else 0)
-    return bind_conv(ins, outs, attrs, training, epilogue, own > 2 and ins[2] is not None and not attrs["no_bias"])
+    return own > 2 and ins[2] is not None and not attrs["no_bias"]
+
+
+def bind_convolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                     epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
+    """``Convolution``."""
+    return _bind_layer(ins, outs, attrs, epilogue, _has_bias(ins, attrs, epilogue), False, plain)
+
+
+def bind_deconvolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                       epilogue: Epilogue | None = None) -> Bound | None:
+    """``Deconvolution``."""
+    given = {**attrs, "pad": None} if any(attrs["target_shape"]) else attrs
+    return _bind_layer(ins, outs, given, epilogue, _has_bias(ins, attrs, epilogue), True, False)
 
 
 class _Data(Bound):
-    def __init__(self, g: Geometry, inputs: int) -> None:
-        order = channels_last(len(g.x))
-        primitive = backward_data(g, _last_layout(g.x), _last_layout(g.y))
-        self.packed = Packed(primitive.layout(Arg.WEIGHTS), g.weight, False)
-        self.call = Call(primitive, [Arg.DIFF_DST, Arg.WEIGHTS, Arg.DIFF_SRC])
+    def __init__(self, g: Geometry, inputs: int, plain: bool) -> None:
+        order = _Side(plain=plain).order(len(g.x))
+        primitive = backward_data(g, plain)
+        self._packed = Packed(primitive.layout(Arg.WEIGHTS), WeightView(g.weight))
+        self._call = Call(primitive, [Arg.DIFF_DST, Arg.WEIGHTS, Arg.DIFF_SRC])
         self.in_orders, self.out_orders = [order, None, None][:inputs], [order]
-        self.prepared, self.label = (1,), primitive.label
+        self.prepared, self.label, self.release = (1,), primitive.label, self._packed.release
 
     def prepare(self, ins: Sequence[Any]) -> None:
-        self.packed.fill(ins[1])
+        self._packed.fill(ins[1])
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
-        self.call(ins[0], self.packed.memory, outs[0])
+        self._call(ins[0], self._packed.memory, outs[0])
 
 
-def bind_conv_data(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
-                   epilogue: Epilogue | None = None) -> Bound | None:
+def bind_conv_data(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                   epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_conv_data``."""
     if epilogue is not None or not _all_float([*ins[:2], outs[0]]):
         return None
     g = geometry_of(outs[0].shape, ins[1].shape, ins[0].shape, attrs)
     try:
-        return None if g is None else _Data(g, len(ins))
+        return None if g is None else _Data(g, len(ins), plain)
     except Unsupported:
         return None
 
 
 class _Weight(Bound):
-    def __init__(self, g: Geometry, shape: tuple[int, ...]) -> None:
-        order = channels_last(len(g.x))
-        primitive = backward_weights(g, _last_layout(g.x), _last_layout(g.y))
-        self.staged = Staged(primitive.layout(Arg.DIFF_WEIGHTS), g.weight)
-        self.call = Call(primitive, [Arg.SRC, Arg.DIFF_DST, Arg.DIFF_WEIGHTS])
-        self.in_orders, self.out_orders, self.label = [order, order], [plain_order(len(shape))], primitive.label
+    def __init__(self, g: Geometry, data: Spec, out: Spec, plain: bool) -> None:
+        order = _Side(plain=plain).order(len(g.x))
+        primitive = backward_weights(g, plain)
+        self._outgoing = Outgoing(primitive.layout(Arg.DIFF_WEIGHTS), Layout(g.weight, _FLOAT, _steps(g.weight)))
+        self._call = Call(primitive, [Arg.SRC, Arg.DIFF_DST, Arg.DIFF_WEIGHTS])
+        self._take = Incoming(data, order) if data.shape[1] <= _FEW else None
+        self.in_orders, self.label = [None if self._take else order, order], primitive.label
+        self.out_orders = [plain_order(len(out.shape))]
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
-        block = self.staged.block(outs[0])
-        self.call(ins[0], ins[1], block)
-        self.staged.deliver(block, outs[0])
+        data = ins[0] if self._take is None else self._take(ins[0])
+        block = self._outgoing.block(outs[0])
+        self._call(data, ins[1], block)
+        self._outgoing.deliver(block, outs[0])
+
+    def release(self) -> None:
+        """Nothing lasts."""
 
 
-def bind_conv_weight(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
-                     epilogue: Epilogue | None = None) -> Bound | None:
+def _steps(shape: tuple[int, ...]) -> list[int]:
+    return [s // 4 for s in Spec(shape, _FLOAT, plain_order(len(shape))).strides]
+
+
+def bind_conv_weight(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                     epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_conv_weight``."""
     if epilogue is not None or not _all_float([*ins, outs[0]]):
         return None
     g = geometry_of(ins[0].shape, outs[0].shape, ins[1].shape, attrs)
     try:
-        return None if g is None else _Weight(g, outs[0].shape)
+        return None if g is None else _Weight(g, ins[0], outs[0], plain)
     except Unsupported:
         return None

@@ -170,7 +170,6 @@ class Thread(threading.local):
         function("stream_create")(C.byref(made), engine(), C.c_uint(1))
         self.stream = made.value
         self.address = self.size = 0
-        self._stage = np.empty(0, "uint8")
         self._owner = _Owned(made)
 
     def scratchpad(self, size: int) -> int:
@@ -179,12 +178,6 @@ class Thread(threading.local):
             self._block = self._empty(size + 64, "uint8")
             self.address, self.size = -(-self._block.ctypes.data // 64) * 64, size
         return self.address
-
-    def staging(self, size: int) -> Any:
-        """Memory of at least ``size`` bytes for what lives only between two calls of one thread."""
-        if size > len(self._stage):
-            self._stage = self._empty(size, "uint8")
-        return self._stage
 
 
 class _Owned:

@@ -8,6 +8,7 @@ _CONVOLUTION = "mxcore_onednn.convolution:"
 
 TABLE = {
     "Convolution": KernelEntry(bind=_CONVOLUTION + "bind_convolution", priority=10, source="onednn"),
+    "Deconvolution": KernelEntry(bind=_CONVOLUTION + "bind_deconvolution", priority=10, source="onednn"),
     "_conv": KernelEntry(bind=_CONVOLUTION + "bind_conv", priority=10, source="onednn"),
     "_conv_data": KernelEntry(bind=_CONVOLUTION + "bind_conv_data", priority=10, source="onednn"),
     "_conv_weight": KernelEntry(bind=_CONVOLUTION + "bind_conv_weight", priority=10, source="onednn"),
