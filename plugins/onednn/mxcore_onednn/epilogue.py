@@ -34,6 +34,7 @@ _FUNCTIONS: list[tuple[E.Expr, object]] = [
     (_LOGISTIC, lambda: Eltwise(Algorithm.LOGISTIC)),
     (_X * _LOGISTIC, lambda: Eltwise(Algorithm.SWISH, 1.0)),
     (_LOGISTIC * _X, lambda: Eltwise(Algorithm.SWISH, 1.0)),
+    (0.5 * _X * (1 + E.erf(_X * math.sqrt(0.5))), lambda: Eltwise(Algorithm.GELU_ERF)),
     (E.absolute(_X), lambda: Eltwise(Algorithm.ABS)),
     (_X * _X, lambda: Eltwise(Algorithm.SQUARE)),
     (E.sqrt(_X), lambda: Eltwise(Algorithm.SQRT)),
