@@ -80,7 +80,7 @@ def _astype(a: Any, dtype: Any) -> Any:
 
 
 def _copyto(a: Any, value: Any) -> None:
-    np.copyto(a, value, casting="unsafe")
+    a[...] = value
 
 
 def _ones(shape: tuple[int, ...], dtype: Any = None) -> Any:
