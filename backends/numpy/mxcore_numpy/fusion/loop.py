@@ -17,6 +17,7 @@ from ..threads import parallel, width
 from .plan import Plan, splat
 from .registers import emit
 from .space import Space, Tiles, strides_in
+from .sums import summation
 
 __all__ = ["AtOnce", "InTiles", "bind_loop"]
 
@@ -142,14 +143,14 @@ class _Loop(Bound):
 def _sum_all(r: Reduction, shape: tuple[int, ...], dtype: np.dtype, out: np.dtype) -> Callable:
     """A function (value, result) that sums a whole array."""
     kept = tuple(1 if a in r.axes else n for a, n in enumerate(shape))
-    reduce, axes = np.add.reduce, r.axes
-    if out == dtype and r.shape == kept:
-        return lambda value, part: reduce(value, axis=axes, keepdims=True, out=part)
-    if out == dtype and r.shape == tuple(n for a, n in enumerate(shape) if a not in axes):
-        return lambda value, part: reduce(value, axis=axes, out=part)
+    sums = summation(r.axes)
+    if out == dtype:
+        return sums if r.shape == kept else lambda value, part: sums(value, part.reshape(kept))
 
     def store(value: np.ndarray, part: np.ndarray) -> None:
-        part[...] = reduce(value, axis=axes, keepdims=True).reshape(part.shape)
+        found = np.empty(kept, dtype)
+        sums(value, found)
+        part[...] = found.reshape(part.shape)
 
     return store
 
@@ -242,7 +243,7 @@ class InTiles(_Loop):
                 self.operands.append(_Operand(kind, number, logical, dims, pattern, self._is_block(kind, spread)))
                 continue
             inner = tuple(d - tiles.axis for d in range(tiles.axis, len(spread)) if not spread[d])
-            constants[f"sum{number}"] = _sum_tile(inner)
+            constants[f"sum{number}"] = summation(inner)
             if self._is_cut(spread) or plan.outs[number].dtype != dtype or sorted(present) != [a for a in order if a in present]:
                 part = tuple(n if s else 1 for n, s in zip(tiles.shape, spread[tiles.axis:], strict=True))
                 self.totals.append(_Total(number, logical, dims, pattern, part))
@@ -328,8 +329,3 @@ class InTiles(_Loop):
             done += more
         return block
 
-
-def _sum_tile(axes: tuple[int, ...]) -> Callable:
-    """A function (value, part) that sums a tile, and keeps its dimensions."""
-    reduce = np.add.reduce
-    return lambda value, part: reduce(value, axis=axes, keepdims=True, out=part)

@@ -98,6 +98,8 @@ class Lowering:
     ----------
     names, shapes, dtypes
         Of the inputs; the shapes have as many axes as the loop.
+    scattered
+        Of each input, whether its elements lie far from each other when the loop goes through memory.
     dtype : numpy.dtype
         Of the arithmetic.
     ndim : int
@@ -107,7 +109,7 @@ class Lowering:
     CODES = _codes()
 
     def __init__(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype],
-                 dtype: np.dtype, ndim: int) -> None:
+                 scattered: Sequence[bool], dtype: np.dtype, ndim: int) -> None:
         self.dtype = dtype
         self.unit = (1,) * ndim
         self.bits = np.dtype(f"i{dtype.itemsize}")
@@ -116,8 +118,10 @@ class Lowering:
         self.done: dict[E.Expr, Value] = {}
         self.uses: dict[E.Expr, int] = {}
         for i, (name, shape, t) in enumerate(zip(names, shapes, dtypes, strict=True)):
-            value = Value("in", (), shape, t == dtype, i)
-            self.done[E.arg(name)] = value if t == dtype else self.make("load", value)
+            value = self.done[E.arg(name)] = Value("in", (), shape, t == dtype, i)
+            if t != dtype:
+                self.done[E.arg(name)] = self.make("load", value)
+        self.scattered = [E.arg(name) for name, s in zip(names, scattered, strict=True) if s]
 
     def lower(self, exprs: Sequence[E.Expr]) -> list[Value]:
         """The values of expressions, all wide."""
@@ -127,6 +131,9 @@ class Lowering:
                     self.uses[a] = self.uses.get(a, 0) + 1
         for e in exprs:
             self.uses[e] = self.uses.get(e, 0) + 1
+        for a in self.scattered:
+            if self.uses.get(a, 0) > 1 and self.done[a].op == "in":
+                self.done[a] = self.make("load", self.done[a])
         results = []
         for e in exprs:
             for node in E.walk(e):
@@ -195,6 +202,8 @@ class Lowering:
 
     def _pattern(self, node: E.Expr) -> Value | None:
         """A sum or product with an operand that nothing else reads, as something faster."""
+        if node.fn == "multiply" and (value := self._product(node)) is not None:
+            return value
         for a, b in (node.args, node.args[::-1]):
             if self.uses[b] > 1:
                 continue
@@ -203,18 +212,35 @@ class Lowering:
                 return self.make("add", self.make("expm1", self.wide(self.done[b.args[0]])), self.const(2))
             if node.fn == "multiply" and b.fn == "divide" and b.args[0] == E.ONE:
                 return self._divide(self.wide(self.done[a]), self.wide(self.done[b.args[1]]))
-            if node.fn == "multiply" and b.fn == "multiply" and a.fn == "const":
-                for k, x in (b.args, b.args[::-1]):
-                    factor = self.make("multiply", self.done[a], self.done[k]) if k.fn == "const" else None
-                    if factor is not None and np.isfinite(factor.data) and factor.data:
-                        return self.make("multiply", self.wide(self.done[x]), factor)
         return None
+
+    def _product(self, node: E.Expr) -> Value | None:
+        """The numbers in a product of several factors as one number."""
+        factors, numbers = [], []
+        rest = [node]
+        while rest:
+            e = rest.pop()
+            if e.fn == "multiply" and (e is node or self.uses[e] == 1):
+                rest += e.args[::-1]
+            else:
+                (numbers if e.fn == "const" else factors).append(e)
+        if len(numbers) < 2 or not factors or not all(1e-6 < abs(k.args[0]) < 1e6 for k in numbers):
+            return None
+        value = self.wide(self.done[factors[0]])
+        for e in factors[1:]:
+            value = self._multiply(value, self.wide(self.done[e]))
+        return self._multiply(value, self.const(math.prod(k.args[0] for k in numbers)))
 
     def _negative(self, a: Value) -> Value:
         return self.make("or", a.args[0], self.const(self.sign_bit)) if a.op == "abs" else self.make("negative", a)
 
     def _multiply(self, a: Value, b: Value) -> Value:
-        return self.make("square", a) if a is b else self.make("multiply", a, b)
+        if a is b:
+            return self.make("square", a)
+        for x, y in ((a, b), (b, a)):
+            if y.op == "const" and y.data == 1:
+                return x
+        return self.make("multiply", a, b)
 
     def _add(self, a: Value, b: Value) -> Value:
         for x, y in ((a, b), (b, a)):

@@ -56,7 +56,8 @@ class Plan:
         self.order: Order = majority(shape, ins)
         full = [spec.shape == shape for spec in ins]
         self.own = [f and same_order(s.order, self.order, shape) for s, f in zip(ins, full, strict=True)]
-        lowering = Lowering(loop.names, [padded(s.shape, ndim) for s in ins], [s.dtype for s in ins], loop.dtype, ndim)
+        scattered = [f and not own for f, own in zip(full, self.own, strict=True)]
+        lowering = Lowering(loop.names, [padded(s.shape, ndim) for s in ins], [s.dtype for s in ins], scattered, loop.dtype, ndim)
         values = lowering.lower(loop.exprs)
         for j, (v, r) in enumerate(zip(values, loop.reductions, strict=True)):
             if r is not None and (v.shape != shape or v.op == "const" or (v.op == "in" and not full[v.data])):

@@ -30,7 +30,10 @@ def same_order(a: Order | None, b: Order | None, shape: Sequence[int]) -> bool:
 
 
 def majority(shape: tuple[int, ...], specs: Sequence[Spec]) -> Order:
-    """The order in which most bytes of the operands of full size lie; C order if there is none."""
+    """The order in which most bytes of the operands of full size lie; C order if there is none.
+
+    Between equals another order than C: what chose it for itself is likely to want it again.
+    """
     votes: list[tuple[Order, int]] = []
     for spec in specs:
         if spec.shape == shape and spec.order is not None:
@@ -40,7 +43,8 @@ def majority(shape: tuple[int, ...], specs: Sequence[Spec]) -> Order:
                     break
             else:
                 votes.append((spec.order, spec.nbytes))
-    return max(votes, key=lambda v: v[1])[0] if votes else plain_order(len(shape))
+    plain = plain_order(len(shape))
+    return max(votes, key=lambda v: (v[1], not same_order(v[0], plain, shape)))[0] if votes else plain
 
 
 def strides_in(spec: Spec, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -112,7 +116,7 @@ class Tiles(NamedTuple):
             axis -= 1
         step = max(size // inner, 1)
         step = -(-dims[axis] // -(-dims[axis] // step))
-        if inner == 1:
+        if step > 256:
             step = min(-(-step // 64) * 64, dims[axis])  # pieces begin where a cache line does
         return cls(dims, axis, step)
 
