@@ -11,59 +11,78 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mxcore.registry.bound import Bound, Order, Spec, plain_order
+from mxcore.registry.bound import Order, Spec
 
 from .codes import Arg
-from .primitive import Call, Layout, aligned, layout_of, reorder
+from .primitive import Call, Layout, address, aligned, layout_of, reorder
 
-__all__ = ["Eager", "Incoming", "Outgoing", "Packed", "WeightView", "empty"]
+__all__ = ["Incoming", "Outgoing", "Packed", "Room", "WeightView", "same_places"]
 
 _KEPT = 16  # kinds of strides for which an input keeps a prepared copy
 
 
-def empty(spec: Spec) -> np.ndarray:
-    """New memory for an array, on a cache line."""
-    return np.ndarray(spec.shape, spec.dtype, aligned(spec.nbytes), 0, spec.strides)
+class Room:
+    """Makes memory for arrays of one kind, beginning with a cache line (vectors across two lines cost twice)."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._shape, self._dtype, self._strides, self._bytes = spec.shape, spec.dtype, spec.strides, spec.nbytes + 64
+
+    def __call__(self) -> np.ndarray:
+        block = np.empty(self._bytes, np.uint8)
+        return np.ndarray(self._shape, self._dtype, block, -address(block) & 63, self._strides)
 
 
-def _same(strides: Sequence[int], wanted: Sequence[int], shape: Sequence[int]) -> bool:
+def same_places(strides: Sequence[int], wanted: Sequence[int], shape: Sequence[int]) -> bool:
     """Whether two strides mean the same places."""
     return all(a == b or d == 1 for a, b, d in zip(strides, wanted, shape, strict=True))
 
 
-def _regular(array: np.ndarray) -> np.ndarray:
-    """The array, or a copy where its strides are none that oneDNN takes."""
+def _regular(array: np.ndarray) -> bool:
+    """Whether the strides are such as oneDNN takes."""
     size = array.dtype.itemsize
-    if all((s > 0 or d == 1) and s % size == 0 for s, d in zip(array.strides, array.shape, strict=True)):
-        return array
-    return np.ascontiguousarray(array)
+    return all((s > 0 or d == 1) and s % size == 0 for s, d in zip(array.strides, array.shape, strict=True))
+
+
+#: in place of a call: the strides are none that oneDNN takes
+_BY_NUMPY: Any = object()
 
 
 class Incoming:
     """An input in the memory order that is wanted: as it is, or a copy."""
 
     def __init__(self, spec: Spec, order: Order) -> None:
-        self.spec = Spec(spec.shape, spec.dtype, order)
-        self._wanted = self.spec.strides
-        self._calls: dict[tuple[int, ...], Call | None] = {}
+        wanted = Spec(spec.shape, spec.dtype, order)
+        self._room, self._wanted = Room(wanted), wanted.strides
+        self._calls: dict[tuple[int, ...], Any] = {}
 
     def __call__(self, array: np.ndarray) -> np.ndarray:
-        if array.strides == self._wanted:
-            return array
-        array = _regular(array)
         strides = array.strides
+        if strides == self._wanted:
+            return array
         if strides not in self._calls:
-            if len(self._calls) >= _KEPT:
-                self._calls.clear()
-            same = _same(strides, self._wanted, array.shape)
-            target = Layout(array.shape, array.dtype, [s // array.dtype.itemsize for s in self._wanted])
-            self._calls[strides] = None if same else Call(reorder(layout_of(array), target), [Arg.SRC, Arg.DST])
+            self._prepare(array)
         call = self._calls[strides]
         if call is None:
             return array
-        copy = empty(self.spec)
-        call(array, copy)
+        copy = self._room()
+        if call is not _BY_NUMPY:
+            call(array, copy)
+        else:
+            copy[...] = array
         return copy
+
+    def _prepare(self, array: np.ndarray) -> None:
+        if len(self._calls) >= _KEPT:
+            self._calls.clear()
+        if same_places(array.strides, self._wanted, array.shape):
+            call = None
+        elif _regular(array):
+            target = Layout(array.shape, array.dtype, [s // array.dtype.itemsize for s in self._wanted])
+            call = Call(reorder(layout_of(array), target), [Arg.SRC, Arg.DST])
+        else:
+            call = _BY_NUMPY
+        self._calls[array.strides] = call
 
 
 # ---------------------------------------------------------------- weights
@@ -109,7 +128,8 @@ class Packed:
 
     def fill(self, weight: np.ndarray) -> None:
         """Pack a weight, of any strides."""
-        weight = _regular(weight)
+        if weight.strides != self._strides and not _regular(weight):
+            weight = np.ascontiguousarray(weight)
         if weight.strides != self._strides:
             self._call = Call(reorder(self._view.layout(weight), self._layout), [Arg.SRC, Arg.DST])
             self._strides = weight.strides
@@ -137,43 +157,3 @@ class Outgoing:
         """Bring what was written to its place."""
         if self._call is not None:
             self._call(block, out)
-
-
-# ---------------------------------------------------------------- eager calls
-class Eager:
-    """A bound call with copies around it: arrays of any strides in, arrays in C order out.
-
-    Parameters
-    ----------
-    bound : Bound
-        With a method ``release()`` that gives back what :meth:`Bound.prepare` made.
-    ins, outs : sequence of Spec
-    """
-
-    def __init__(self, bound: Any, ins: Sequence[Spec | None], outs: Sequence[Spec]) -> None:
-        self.bound: Bound = bound
-        self._release = bound.release
-        self._incoming = [None if s is None or o is None else Incoming(s, o) for s, o in zip(ins, bound.in_orders, strict=True)]
-        self._results = [Spec(s.shape, s.dtype, plain_order(len(s.shape))) for s in outs]
-        self._written = [Spec(s.shape, s.dtype, o) for s, o in zip(outs, bound.out_orders, strict=True)]
-        self._last = [None if _same(w.strides, r.strides, r.shape) else
-                      Call(reorder(_layout(w), _layout(r)), [Arg.SRC, Arg.DST])
-                      for w, r in zip(self._written, self._results, strict=True)]
-
-    def __call__(self, *arrays: Any) -> Any:
-        ins = [a if f is None else f(a) for f, a in zip(self._incoming, arrays, strict=True)]
-        if self.bound.prepared:
-            self.bound.prepare(ins)
-        outs = [np.empty(r.shape, r.dtype) if c is None else empty(w)
-                for r, w, c in zip(self._results, self._written, self._last, strict=True)]
-        self.bound.run(ins, outs)
-        self._release()
-        for i, call in enumerate(self._last):
-            if call is not None:
-                written, outs[i] = outs[i], np.empty(self._results[i].shape, self._results[i].dtype)
-                call(written, outs[i])
-        return outs[0] if len(outs) == 1 else tuple(outs)
-
-
-def _layout(spec: Spec) -> Layout:
-    return Layout(spec.shape, spec.dtype, [s // spec.dtype.itemsize for s in spec.strides])

@@ -47,7 +47,7 @@ address = _fastest()
 def aligned(size: int) -> np.ndarray:
     """New memory of ``size`` bytes that begins with a cache line."""
     block = np.empty(size + 64, np.uint8)
-    start = -block.ctypes.data % 64
+    start = -address(block) & 63
     return block[start:start + size]
 
 
