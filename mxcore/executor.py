@@ -232,7 +232,8 @@ class Executor:
 
     def debug_str(self) -> str:
         """The graph and the program in words."""
-        return f"{self._symbol.debug_str()}{self._train or self._plain!r}\n"
+        programs = [p for p in (self._plain, self._train) if p is not None]
+        return "\n".join([self._symbol.debug_str(), *[text for p in programs for text in p.listings()], ""])
 
     def __repr__(self) -> str:
         return f"<Executor of {self._symbol!r} on {self._ctx}: arguments {self.arg_names}, outputs {self._symbol.list_outputs()}>"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ArgumentError, DeferredInitializationError
 from ..ndarray import NDArray
 from ..runtime.cached_op import CachedOp
+from ..runtime.listing import Listing
 from ..symbol import Group, Symbol
 from . import parameter as _parameter
 from .structure import MISSING, flatten, regroup
@@ -80,6 +81,10 @@ class Compiled:
             return out
         return regroup(out if isinstance(out, list) else [out], self._out_format)
 
+    def explain(self) -> Listing:
+        """See :meth:`HybridBlock.explain`."""
+        return Listing("\n\n".join(self._op.listings()))
+
     def _checked(self, args: tuple) -> list[NDArray]:
         flat, form = flatten(args, "input")
         short, long = sorted((form, self._in_format), key=len)
@@ -104,6 +109,10 @@ class Compiled:
 
 class _Watched:
     """A graph that shows what each operator gives (and takes) to a callback, after it ran."""
+
+    def listings(self) -> list[Listing]:
+        """The compiled programs in words."""
+        return self._op.listings()
 
     def __init__(self, out: Symbol, flags: Sequence[tuple[str, Any]], callback: Callable[[str, str, NDArray], None],
                  monitor_all: bool) -> None:

@@ -8,6 +8,7 @@ from .. import ndarray as nd
 from .. import symbol as sym
 from ..errors import ArgumentError, DeferredInitializationError, MXNetError
 from ..ndarray import NDArray
+from ..runtime.listing import Listing
 from ..symbol import Symbol
 from . import parameter as _parameter
 from .compiled import Compiled
@@ -90,6 +91,30 @@ class HybridBlock(Block):
 
     def _clear_cached_op(self) -> None:
         self._reset_graph()
+
+    def explain(self) -> Listing:
+        """The compiled programs of this block as text: steps, fused groups, orders of axes, bytes planned and unplanned.
+
+        There is one program for each set of input shapes, for inference and for training.
+
+        Raises
+        ------
+        MXNetError
+            The block is not hybridized, or was not called since.
+
+        Examples
+        --------
+        >>> import mxcore as mx
+        >>> net = mx.gluon.nn.Dense(2, activation="relu", in_units=3)
+        >>> net.initialize()
+        >>> net.hybridize()
+        >>> out = net(mx.nd.ones((1, 3)))
+        >>> "forward" in net.explain()
+        True
+        """
+        if self._cached_op is None:
+            raise MXNetError(f"{self.name} has no compiled program: call hybridize(), then the block with its inputs")
+        return self._cached_op.explain()
 
     # ------------------------------------------------------------------ switches
     def hybridize(self, active: bool = True, backend: str | None = None, clear: bool = True,

@@ -11,6 +11,7 @@ from ..graph.node import Node, Shaped, Variable, topological
 from ..registry.op import APPLY, OPS, Op
 from ..registry.schema import EMPTY
 from .invoke import STATE, create, wrap
+from .listing import Listing
 from .program import Program, evaluate
 
 __all__ = ["CachedOp"]
@@ -101,6 +102,10 @@ class CachedOp:
             return APPLY[type(values[0])](op, values, attrs)
 
         return evaluate(self.heads, dict(zip(self.inputs, arrays, strict=True)), apply)
+
+    def listings(self) -> list[Listing]:
+        """The compiled programs in words."""
+        return [text for program in self._programs.values() for text in program.listings()]
 
     def __repr__(self) -> str:
         return f"<CachedOp of {len(self.inputs)} inputs and {len(self.heads)} outputs>"

@@ -36,6 +36,8 @@ class Plan:
         Bytes of the block that the steps share, and of the same values each in memory of its own.
     views : list of (slot, offset, spec)
         What lies where in the block.
+    specs : dict of slot to Spec
+        What is known of values beforehand.
     """
 
     prologue: list[Step] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Plan:
     nbytes: int = 0
     unplanned: int = 0
     views: list[tuple[int, int, Spec]] = field(default_factory=list)
-    known: dict[int, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
+    specs: dict[int, Spec] = field(default_factory=dict)
 
 
 def lower(joint: Joint, dev: Any, on: frozenset[str]) -> Plan:
@@ -79,8 +81,7 @@ class _Lowering:
         plan.backward = self._steps(backward)
         plan.outs = [self.slot(e) for e in joint.heads]
         plan.grads = [None if e is None else self.slot(e) for e in joint.grads]
-        plan.known = {self.slot(e): (joint.shapes[e], joint.types[e]) for e in joint.heads
-                      if e in joint.shapes and e in joint.types}
+        plan.specs = self.specs
         self._hoist()
         plan.size = len(self.slots)
         self._keep()
@@ -166,13 +167,13 @@ class _Lowering:
         specs = [self.specs.get(i) for i in call.ins]
         first = specs[0] if specs else None
         arrays_read = [i for i in call.ins if not isinstance(self.plan.constants.get(i), Shaped)]
-        fit = first is not None and first.order is not None and len(arrays_read) == 1 and \
+        fit = first is not None and len(arrays_read) == 1 and min(first.strides, default=0) >= 0 and \
             all(slot in self.specs for slot in (*call.ins, *call.outs))
         if not fit:
             for slot in call.outs:
                 self.specs.pop(slot, None)
             return
-        arrays = [self.dev.backend.allocate(s) if i in arrays_read else self.plan.constants[i]
+        arrays = [self._sample(s) if i in arrays_read else self.plan.constants[i]  # type: ignore[arg-type]
                   for i, s in zip(call.ins, specs, strict=True)]
         results = call.kernel(self.dev.xp, *arrays, **call.attrs)
         for slot, r in zip(call.outs, results if isinstance(results, (tuple, list)) else (results,), strict=False):
@@ -182,6 +183,13 @@ class _Lowering:
                 continue
             order = order_of(r.shape, r.strides, r.dtype.itemsize)
             self.specs[slot] = Spec(spec.shape, spec.dtype, order, slot in self.static, None if order else r.strides)
+
+    def _sample(self, spec: Spec) -> Any:
+        backend = self.dev.backend
+        if spec.order is not None:
+            return backend.allocate(spec)
+        reach = sum((n - 1) * step for n, step in zip(spec.shape, spec.strides, strict=True)) + spec.dtype.itemsize
+        return backend.place(backend.block(reach, 0), 0, spec)
 
     def _bound(self, node: Node, ins: tuple[int, ...], entries: list[Entry]) -> list[Step] | None:
         op, joint = node.op, self.joint

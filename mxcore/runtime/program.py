@@ -21,6 +21,7 @@ from ..graph.node import Entry, Node, Variable, topological
 from ..graph.passes import Joint, chosen, optimise
 from .invoke import HOOKS, STATE, generator, run_kernel
 from .lowering import Plan, lower
+from .listing import Listing, listing
 from .memory import Block, Pool
 from .steps import Step
 from .watch import Watch
@@ -74,6 +75,9 @@ class Program:
             for change in plugins.graph_passes("training" if any(self.wanted) else "inference"):
                 self.heads = list(change(self.heads))
         ops = [n.op for n in topological([n for n, _ in self.heads]) if n.op is not None]
+        #: whether there are constants whose shape must be inferred
+        self.open = any(n.op is not None and not n.inputs and 0 in n.attrs.get("shape", ()) for n in
+                        topological([n for n, _ in self.heads]))
         self.random = any("rng" in op.schema.wants for op in ops)
         self._fixed = [i for i, s in enumerate(self.static) if s]
         self._free = [i for i, s in enumerate(self.static) if not s]
@@ -109,6 +113,12 @@ class Program:
         """The plans made so far, one for each set of shapes and mode."""
         return [r.plan for r in self._runs.values()]
 
+    def listings(self) -> list[Listing]:
+        """The plans in words, with the shapes of the inputs that are no parameters."""
+        return [listing(r.plan, f"{'training' if training else 'inference'} on {self.dev.ctx}, inputs "
+                        f"{', '.join(f'{d.name}{list(s)}' for s, d in free)}")
+                for (training, free, _), r in self._runs.items()]
+
     def __repr__(self) -> str:
         lines = [f"{len(p.forward)} forward and {len(p.backward)} backward steps, {p.nbytes} bytes planned"
                  for p in self.plans()]
@@ -126,6 +136,8 @@ class _Run:
         try:
             joint = Joint(*given, [tuple(r.shape) for r in raws], [r.dtype for r in raws])
         except MXNetError:
+            if program.open:
+                raise
             # shapes or types contradict each other: the operator that finds out when it runs has more to say
             joint = Joint(*given)
         else:
@@ -134,7 +146,10 @@ class _Run:
         self.wanted = any(program.wanted)
         self.watch: Watch | None = None
         self.derived: list = []
-        self.inputs = range(len(raws))
+        outs = self.plan.outs
+        others = {*self.plan.constants, *self.plan.hoisted, *range(len(raws))}
+        # outputs that are not the program's own to give away
+        self.lent = [slot in others or slot in outs[:i] for i, slot in enumerate(outs)]
         if self.plan.nbytes:
             self.pool: Pool | None = dev.pool
         else:
@@ -199,14 +214,9 @@ class _Run:
         """The outputs, each in memory of its own."""
         outs: list = []
         own, copied = self.dev.backend.own, self.dev.xp.copy
-        taken = {*self.plan.constants, *self.plan.hoisted, *self.inputs, *self.plan.kept}
-        for slot in self.plan.outs:
+        for slot, repeated in zip(self.plan.outs, self.lent, strict=True):
             value = values[slot]
-            made = own(value)
-            if made is value and (slot in taken and slot not in self.plan.kept or any(value is r for r in raws) or
-                                  any(value is o for o in outs)):
-                made = copied(value)
-            outs.append(made)
+            outs.append(copied(value) if repeated or any(value is r for r in raws) else own(value))
         return outs
 
 
@@ -224,11 +234,9 @@ def _run_watched(steps: list[Step], values: list, dev: Any) -> None:
     """The same while the profiler looks on."""
     for step in steps:
         finish = [h(step, dev, [values[i] for i in step.ins if i >= 0]) for h in HOOKS]
-        try:
-            step.run(values, dev)
-        finally:
-            for f in finish:
-                f()
+        step.run(values, dev)
+        for f in finish:
+            f([values[i] for i in step.outs])
         for slot in step.dead:
             values[slot] = None
 

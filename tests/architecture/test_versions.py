@@ -36,7 +36,7 @@ def test_requirements_have_a_lower_bound_only(path: Path) -> None:
     extras = [r for group in table.get("optional-dependencies", {}).values() for r in group]
     for requirement in table.get("dependencies", []) + extras:
         if not requirement.startswith("mxcore["):
-            assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,]+\])?>=[0-9.]+", requirement), requirement
+            assert re.fullmatch(r"[A-Za-z0-9._-]+(\[[a-z0-9,]+\])?>=[0-9.]+( *;.*)?", requirement), requirement
 
 
 def test_the_numpy_backend_does_not_require_the_core() -> None:

@@ -22,6 +22,7 @@ def test_special_kernels_agree_with_generic_ones():
             failures.append(f"{s.id}: {error}")
     assert not failures, "\n".join(failures)
     special = {op.name for op in kernels.special_operators(device_of(cpu()).name) if op.fn.__module__.startswith("mxcore.")}
+    special.discard("_fused")  # made by a pass; tests/frontends/test_passes.py and the backend's own tests compare it
     unreached = sorted(special - set(kernels.COMPARED))
     assert not unreached, f"special kernels that no sample reaches: {unreached}"
 
