@@ -48,14 +48,14 @@ def _last(shape: _Shape, last: bool) -> _Shape:
 def _plan(bind: Callable[..., Any], attrs: Mapping[str, Any], ins: Sequence[_Shape], out: _Shape, large: _Shape,
           weight: _Shape, small: _Shape) -> Eager | None:
     """A plan for arrays of these shapes; the last three are those of the convolution, channel first."""
-    if prod(small) * prod(weight[1:]) < _SMALL:
-        return None
     options = {}
-    if (bind is not bound.bind_deconvolution and not attrs.get("layout") and attrs["num_group"] == 1
-            and set(attrs["kernel"]) == {1} and large[2:] == small[2:]):
-        if prod(small[2:]) < _WIDE:
+    if bind is not bound.bind_deconvolution:  # for which NumPy has no kernel of its own
+        if prod(small) * prod(weight[1:]) < _SMALL:
             return None
-        options["plain"] = True  # a product of matrices, for which nothing is rearranged
+        if not attrs.get("layout") and attrs["num_group"] == 1 and set(attrs["kernel"]) == {1} and large[2:] == small[2:]:
+            if prod(small[2:]) < _WIDE:
+                return None
+            options["plain"] = True  # a product of matrices, for which nothing is rearranged
     specs, result = [Spec(s, _FLOAT, plain_order(len(s))) for s in ins], [Spec(out, _FLOAT, plain_order(len(out)))]
     found = bind(specs, result, attrs, False, **options)
     return None if found is None else Eager(found, specs, result)
