@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from mxcore.registry import expr as E
 from ..xp import XP
 
 __all__ = ["Code", "Lowering", "Value"]
+
+
+_SMALL = 1 << 16  #: elements of a result that is computed before the tiles
 
 
 class Code(NamedTuple):
@@ -102,16 +106,17 @@ class Lowering:
         Of each input, whether its elements lie far from each other when the loop goes through memory.
     dtype : numpy.dtype
         Of the arithmetic.
-    ndim : int
-        Axes of the loop.
+    shape : tuple of int
+        Of the loop.
     """
 
     CODES = _codes()
 
     def __init__(self, names: Sequence[str], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[np.dtype],
-                 scattered: Sequence[bool], dtype: np.dtype, ndim: int) -> None:
+                 scattered: Sequence[bool], dtype: np.dtype, shape: tuple[int, ...]) -> None:
         self.dtype = dtype
-        self.unit = (1,) * ndim
+        self.unit = (1,) * len(shape)
+        self.most = min(prod(shape) // 4, _SMALL)
         self.bits = np.dtype(f"i{dtype.itemsize}")
         self.sign_bit = np.array(np.iinfo(self.bits).min, self.bits).view(dtype)
         self.values: dict[tuple, Value] = {}
@@ -178,6 +183,10 @@ class Lowering:
             self.values[key] = found
         return found
 
+    def narrow(self, value: Value) -> bool:
+        """Whether a value broadcasts, so that it is computed before the tiles."""
+        return value.op == "const" or prod(value.shape) <= self.most
+
     def wide(self, value: Value) -> Value:
         """A truth value as a number."""
         return value if value.wide else self.make("number", value)
@@ -210,26 +219,27 @@ class Lowering:
             if node.fn == "add" and a == E.ONE and b.fn == "exp" and self.dtype.itemsize == 4 and _vector_expm1():
                 # of the logistic function: 2 + expm1(x) is as accurate, and the faster one
                 return self.make("add", self.make("expm1", self.wide(self.done[b.args[0]])), self.const(2))
-            if node.fn == "multiply" and b.fn == "divide" and b.args[0] == E.ONE:
+            if node.fn == "multiply" and b.fn == "divide" and b.args[0] == E.ONE and not self.narrow(self.done[b]):
                 return self._divide(self.wide(self.done[a]), self.wide(self.done[b.args[1]]))
         return None
 
     def _product(self, node: E.Expr) -> Value | None:
-        """The numbers in a product of several factors as one number."""
-        factors, numbers = [], []
+        """A product of several factors: first those that are numbers or broadcast, which is little or no work."""
+        few, many = [], []
         rest = [node]
         while rest:
             e = rest.pop()
             if e.fn == "multiply" and (e is node or self.uses[e] == 1):
                 rest += e.args[::-1]
-            else:
-                (numbers if e.fn == "const" else factors).append(e)
-        if len(numbers) < 2 or not factors or not all(1e-6 < abs(k.args[0]) < 1e6 for k in numbers):
+                continue
+            if e.fn == "const" and not 1e-6 < abs(e.args[0]) < 1e6:
+                return None  # in another order there might be an overflow
+            value = self.wide(self.done[e])
+            (few if self.narrow(value) else many).append(value)
+        if len(few) < 2 or not many:
             return None
-        value = self.wide(self.done[factors[0]])
-        for e in factors[1:]:
-            value = self._multiply(value, self.wide(self.done[e]))
-        return self._multiply(value, self.const(math.prod(k.args[0] for k in numbers)))
+        few.sort(key=lambda v: prod(v.shape))
+        return functools.reduce(self._multiply, [functools.reduce(self._multiply, many), functools.reduce(self._multiply, few)])
 
     def _negative(self, a: Value) -> Value:
         return self.make("or", a.args[0], self.const(self.sign_bit)) if a.op == "abs" else self.make("negative", a)

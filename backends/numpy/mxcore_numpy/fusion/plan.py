@@ -17,7 +17,6 @@ from .space import majority, padded, same_order
 
 __all__ = ["Plan", "splat"]
 
-_SMALL = 1 << 16  # elements of a result that is computed before the tiles
 _SPLATS: dict[tuple, np.ndarray] = {}
 
 
@@ -51,20 +50,20 @@ class Plan:
 
     def __init__(self, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec]) -> None:
         shape = loop.shape
-        ndim = len(shape)
         self.loop, self.ins, self.outs = loop, ins, outs
         self.order: Order = majority(shape, ins)
         full = [spec.shape == shape for spec in ins]
         self.own = [f and same_order(s.order, self.order, shape) for s, f in zip(ins, full, strict=True)]
         scattered = [f and not own for f, own in zip(full, self.own, strict=True)]
-        lowering = Lowering(loop.names, [padded(s.shape, ndim) for s in ins], [s.dtype for s in ins], scattered, loop.dtype, ndim)
+        shapes = [padded(s.shape, len(shape)) for s in ins]
+        lowering = Lowering(loop.names, shapes, [s.dtype for s in ins], scattered, loop.dtype, shape)
         values = lowering.lower(loop.exprs)
         for j, (v, r) in enumerate(zip(values, loop.reductions, strict=True)):
             if r is not None and (v.shape != shape or v.op == "const" or (v.op == "in" and not full[v.data])):
                 values[j] = Value("fill", (v,), shape, True)  # a sum counts every place
         self.summed = [r is not None for r in loop.reductions]
         self.native = [s.dtype == loop.dtype for s in outs]
-        ready = self._prologue(values)
+        ready = self._prologue(values, lowering.narrow)
         self.steps, direct = order_of(values, self.summed, self.native, ready)
         pairs = [(i, j) for i in range(len(ins)) for j in range(len(outs))
                  if self.own[i] and not self.summed[j] and ins[i].dtype == outs[j].dtype]
@@ -76,10 +75,9 @@ class Plan:
         one = sum(Lowering.CODES[s.op].cost if s.op in Lowering.CODES else 0.25 for s in self.steps)
         self.cost = one * prod(shape) * loop.dtype.itemsize / 4
 
-    def _prologue(self, values: Sequence[Value]) -> dict[Value, Place]:
+    def _prologue(self, values: Sequence[Value], narrow: Callable[[Value], bool]) -> dict[Value, Place]:
         """Find what can be computed before the tiles; the values that are there when they begin."""
         loop, order = self.loop, self.order
-        limit = min(prod(loop.shape) // 4, _SMALL)
         everything, _ = order_of(values, [True] * len(values), [True] * len(values), {})
         inputs: dict[Value, Place] = {}
         small: dict[Value, Place] = {}
@@ -91,7 +89,7 @@ class Plan:
                 if a.op == "in":
                     inputs[a] = Place("in", a.data)
             v = step.result
-            if v is not None and v.shape != loop.shape and prod(v.shape) <= limit:
+            if v is not None and v.shape != loop.shape and narrow(v):
                 before.append(step)
             elif v is not None:
                 needed.update(dict.fromkeys(step.args))
