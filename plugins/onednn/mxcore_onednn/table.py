@@ -11,10 +11,19 @@ def _entry(module: str, name: str) -> KernelEntry:
     return KernelEntry(eager + name, 10, f"{eager}takes_{name}", "onednn", f"{bound}bind_{name}")
 
 
+def _compiled(module: str, name: str) -> KernelEntry:
+    """A kernel for compiled programs alone: ``bind_NAME``."""
+    return KernelEntry(None, 10, None, "onednn", f"mxcore_onednn.{module}:bind_{name}")
+
+
 TABLE = {
     "Convolution": _entry("convolution", "convolution"),
     "Deconvolution": _entry("convolution", "deconvolution"),
     "_conv": _entry("convolution", "conv"),
     "_conv_data": _entry("convolution", "conv_data"),
     "_conv_weight": _entry("convolution", "conv_weight"),
+    "FullyConnected": _compiled("product", "dense"),
+    "dot": _compiled("product", "dot"),
+    "_backward_dot": _compiled("product", "backward_dot"),
+    "batch_dot": _compiled("product", "batch_dot"),
 }
