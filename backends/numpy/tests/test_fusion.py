@@ -314,13 +314,16 @@ def test_erf_is_close_everywhere():
 
 
 def test_the_operator_uses_it():
-    import mxcore  # noqa: F401
+    import mxcore
     from mxcore.registry.kernels import binders_of, resolve
     from mxcore.registry.op import OPS
 
+    mxcore.nd.ones(1)  # the backend is there
     x, row = np.random.default_rng(9).normal(size=(50, 60)).astype(F4), np.arange(60, dtype=F4)
     loop = Loop(x.shape, F4, ("a", "b"), (E.tanh(A + B), A), (None, Reduction((0,), (60,))))
     results = resolve(OPS["_fused"], "numpy")(XP, x, row, loop=loop, dtypes=(F4, F4))
     for got, want in zip(results, run_loop(XP, loop, [x, row], (F4, F4))):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
-    assert binders_of("numpy", "_fused")
+    (bind,) = binders_of("numpy", "_fused")
+    bound = bind([lies(x), lies(row)], [lies(x), lies(row)], {"loop": loop}, False)
+    assert bound.label == "2 ufuncs at once"
