@@ -51,7 +51,7 @@ def _inside(step: Step) -> list[str]:
 
 
 def _rows(steps: Iterable[Step], plan: Plan, offsets: dict[int, int]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, step in enumerate(steps):
         copies = isinstance(step, BoundStep) and isinstance(step.bound, Copy)
         what = "copy" if copies else " ".join(_inside(step))

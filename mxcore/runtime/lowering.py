@@ -75,6 +75,7 @@ class _Lowering:
         forward, backward = joint.forward_nodes(), joint.backward_nodes()
         self._count_users(forward, backward)
         self.absorbed: set[Node] = set()
+        self.done: set[Node] = set()
         plan = self.plan
         plan.forward = self._steps(forward)
         plan.seeds = [self.slot((s, 0)) for s in joint.seeds]
@@ -134,7 +135,6 @@ class _Lowering:
     # ------------------------------------------------------------ steps
     def _steps(self, nodes: list[Node]) -> list[Step]:
         steps: list[Step] = []
-        self.done = getattr(self, "done", set())
         for node in nodes:
             if node not in self.absorbed:
                 steps += self._step(node)
@@ -239,11 +239,11 @@ class _Lowering:
         if len(others) != len(after.inputs) - 1:
             return None
         for _, i in others:  # they must be there already
-            if not (isinstance(i[0], Variable) or i[0] in self.done) or self.slot(i) not in self.specs:  # type: ignore[index]
+            if not (isinstance(i[0], Variable) or i[0] in self.done) or self.slot(i) not in self.specs:
                 return None
         mine = next(n for n, i in zip(loop.names, after.inputs, strict=True) if i == e)
         renamed = _renamed(loop.exprs[0], mine)
-        more = tuple(self.slot(i) for _, i in others)  # type: ignore[arg-type]
+        more = tuple(self.slot(i) for _, i in others)
         bound = bind([*specs, *[self.specs[i] for i in more]], outs, node.attrs, self.joint.training,
                      Epilogue(renamed, tuple(n for n, _ in others)))
         if bound is None:
@@ -295,7 +295,8 @@ class _Lowering:
         """Steps that depend on parameters only go into the prologue."""
         plan = self.plan
         for phase in ("forward", "backward"):
-            stay, go = [], []
+            stay: list[Step] = []
+            go: list[Step] = []
             for step in getattr(plan, phase):
                 (go if step.outs and all(o in self.static for o in step.outs) else stay).append(step)
             plan.prologue += go
@@ -354,11 +355,11 @@ class _Lowering:
                 use(g, end)
         for slot, cell in planned.items():
             cell.last = max(cell.first, last.get(slot, cell.first))
-        cells = self._in_place(timeline, when, planned, roots) if "memory" in self.on else []
         if "memory" not in self.on:
             return
-        plan.nbytes = assign(list({id(c): c for c in cells.values()}.values()))  # type: ignore[union-attr]
-        plan.views = [(slot, cells[slot].offset, self.specs[slot]) for slot in planned]  # type: ignore[call-overload]
+        cells = self._in_place(timeline, when, planned, roots)
+        plan.nbytes = assign(list({id(c): c for c in cells.values()}.values()))
+        plan.views = [(slot, cells[slot].offset, self.specs[slot]) for slot in planned]
 
     def _in_place(self, timeline: list[Step], when: dict[int, int], planned: dict[int, Cell],
                   roots: dict[int, frozenset[int]]) -> dict[int, Cell]:

@@ -20,8 +20,8 @@ from ..errors import MXNetError
 from ..graph.node import Entry, Node, Variable, topological
 from ..graph.passes import Joint, chosen, optimise
 from .invoke import HOOKS, STATE, generator, run_kernel
-from .lowering import Plan, lower
 from .listing import Listing, listing
+from .lowering import Plan, lower
 from .memory import Block, Pool
 from .steps import Step
 from .watch import Watch

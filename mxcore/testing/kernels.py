@@ -66,6 +66,8 @@ def _both(op: Op, backend: Any, found: list[str]) -> Callable:
         own = {k: v for k, v in attrs.items() if k not in op.schema.wants}
         result = want = run(generic)
         for entry in reversed(kernels_of(backend.name, op.name)):
+            if entry.target is None:
+                continue  # for compiled programs only
             if entry.accepts is None or load_target(entry.accepts)(*arrays, **own):
                 result = run(load_target(entry.target))
                 COMPARED[op.name] += 1

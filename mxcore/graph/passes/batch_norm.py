@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ...registry.op import OPS
@@ -41,8 +42,7 @@ def fold_batch_norm(joint: Joint) -> None:
         if _foldable(layer, axis, len(shape)) and len(users.get(source, ())) == 1 and source not in ends:
             changed[(node, 0)] = _folded(joint, node, layer)
         else:
-            changed[(node, 0)] = joint.traced(lambda *v, n=node, a=axis, d=len(shape): _scaled(n.attrs, a, d, *v), node.inputs,
-                                              node)[0]
+            changed[(node, 0)] = joint.traced(partial(_scaled, node.attrs, axis, len(shape)), node.inputs, node)[0]
     joint.replace(changed)
 
 
@@ -64,7 +64,7 @@ def _factors(attrs: Attrs, gamma: Any, beta: Any, mean: Any, var: Any) -> tuple[
 
 
 def _folded(joint: Joint, node: Node, layer: Node) -> Entry:
-    ndim = len(joint.shapes[layer.inputs[1]])  # type: ignore[index]
+    ndim = len(joint.shapes[layer.inputs[1]])
 
     def linear(x: Value, weight: Value, bias: Value | None, *statistics: Value) -> Any:
         scale, shift = _factors(node.attrs, *statistics)

@@ -78,7 +78,7 @@ def constants(joint: Joint, compute: Callable[[Node, list], Any]) -> None:
         ``compute(node, arrays) -> arrays``: runs an operator.
     """
     changed: dict[Entry, Entry] = {}
-    value_of = {(v, 0): a for v, a in joint.constants.items()}
+    value_of: dict[Entry, Any] = {(v, 0): a for v, a in joint.constants.items()}
     for node in (*joint.forward_nodes(), *joint.backward_nodes()):
         op = node.op
         if op.mutates or op.schema.wants:  # type: ignore[union-attr]

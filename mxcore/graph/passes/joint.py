@@ -84,8 +84,8 @@ class Joint:
             self._infer_all(shapes, types)
 
     def _infer_all(self, shapes: Sequence[tuple[int, ...]], types: Sequence[Any]) -> None:
-        known = dict(zip(self.inputs, shapes, strict=True))
-        dtypes = dict(zip(self.inputs, types, strict=True))
+        known: dict[Node, Any] = dict(zip(self.inputs, shapes, strict=True))
+        dtypes: dict[Node, Any] = dict(zip(self.inputs, types, strict=True))
         self.shapes = _whole(infer_shapes(self.heads, known))
         self.types = infer_types(self.heads, dtypes)
         for seed, head in zip(self.seeds, self.heads, strict=False):
@@ -123,7 +123,8 @@ class Joint:
     def _ordered(ends: Iterable[Node], behind: Any) -> list[Node]:
         """By the time when the nodes were made, as far as their inputs allow: values then live shortly."""
         nodes = [n for n in topological([n for n in ends if n not in behind], behind) if n.op is not None]
-        waiting, users = {}, {}
+        waiting: dict[Node, int] = {}
+        users: dict[Node, list[Node]] = {}
         inside = set(nodes)
         for n in nodes:
             before = {e[0] for e in n.inputs if e is not None and e[0] in inside}
