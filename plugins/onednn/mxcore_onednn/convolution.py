@@ -17,6 +17,7 @@ from mxcore.registry.bound import Bound, Epilogue, Order, Spec, channels_last, p
 
 from .arrangement import Incoming, Outgoing, Packed, WeightView
 from .codes import Algorithm, Arg, Propagation
+from .columns import ColumnsData, ColumnsLayer, ColumnsWeight, suits
 from .epilogue import match, operand_order
 from .library import Unsupported
 from .primitive import Binary, Call, Layout, PostOp, Primitive
@@ -178,6 +179,8 @@ def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, An
     if g is None or post is None:
         return None
     try:
+        if not reverse and not side.last and suits(g):
+            return ColumnsLayer(g, ins, bias, own, out, post)
         if reverse:
             return _Layer(transposed(g, bias, post), WeightView(_turned(g), side.last, True), side, ins, bias, own, out)
         return _Layer(forward(g, plain, bias, post), WeightView(g.weight, side.last), side, ins, bias, own, out)
@@ -232,6 +235,8 @@ def bind_conv_data(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str,
         return None
     g = geometry_of(outs[0].shape, ins[1].shape, ins[0].shape, attrs)
     try:
+        if g is not None and suits(g):
+            return ColumnsData(g, len(ins))
         return None if g is None else _Data(g, len(ins), plain)
     except Unsupported:
         return None
@@ -268,6 +273,8 @@ def bind_conv_weight(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[st
         return None
     g = geometry_of(ins[0].shape, outs[0].shape, ins[1].shape, attrs)
     try:
+        if g is not None and suits(g):
+            return ColumnsWeight(g)
         return None if g is None else _Weight(g, ins[0], outs[0], plain)
     except Unsupported:
         return None
