@@ -48,8 +48,9 @@ class Executor:
         place = {n: i for i, n in enumerate(self.arg_names)}
         self._arg_of = [place.get(n.name, -1) for n in order]
         wanted = [i >= 0 and reqs[i] != "null" for i in self._arg_of]
-        self._plain = Program(symbol._entries, order, self._dev)
-        self._train = Program(symbol._entries, order, self._dev, wanted) if any(wanted) else None
+        static = _parameters(symbol, order)
+        self._plain = Program(symbol._entries, order, self._dev, (), static)
+        self._train = Program(symbol._entries, order, self._dev, wanted, static) if any(wanted) else None
 
     # ------------------------------------------------------------ by name
     @property
@@ -237,6 +238,19 @@ class Executor:
 
     def __repr__(self) -> str:
         return f"<Executor of {self._symbol!r} on {self._ctx}: arguments {self.arg_names}, outputs {self._symbol.list_outputs()}>"
+
+
+def _parameters(symbol: Any, variables: Sequence[Variable]) -> list[bool]:
+    """Which variables are parameters, to judge by the inputs of operators that they are."""
+    uses: dict[Any, set[str]] = {}
+    for node in symbol._order():
+        if node.op is not None:
+            names = node.op.input_names(node.attrs, len(node.inputs))
+            for e, name in zip(node.inputs, names, strict=False):
+                if e is not None:
+                    uses.setdefault(e[0], set()).add(name)
+    learnt = {"weight", "bias", "gamma", "beta", "moving_mean", "moving_var", "parameters"}
+    return [bool(uses.get(v)) and uses[v] <= learnt for v in variables]
 
 
 def _as_array(value: Any, ctx: Context) -> NDArray:

@@ -449,3 +449,24 @@ def test_random_graphs(steps):
         found.append([*[o.asnumpy() for o in outs], *[leaf.grad.asnumpy() for leaf in leaves]])
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(b, a, rtol=2e-3, atol=1e-4)
+
+
+def test_an_executor_sees_what_is_written_to_its_arguments():
+    s = mx.sym.Activation(mx.sym.BatchNorm(mx.sym.Convolution(mx.sym.var("data"), kernel=(3, 3), num_filter=4, name="c"),
+                                           name="b", fix_gamma=False), act_type="relu")
+    e = s.simple_bind(mx.cpu(), data=(2, 3, 6, 6), grad_req="null")
+    rng = np.random.RandomState(1)
+    for a in (*e.arg_dict.values(), *e.aux_dict.values()):
+        a[:] = nd.array(rng.uniform(0.5, 1.5, a.shape))
+
+    def fresh():
+        other = s.bind(mx.cpu(), {k: v.copy() for k, v in e.arg_dict.items()}, aux_states={k: v.copy() for k, v in e.aux_dict.items()})
+        return other.forward()[0].asnumpy()
+
+    for name in ("c_weight", "b_gamma", "data"):
+        old = e.forward()[0].asnumpy()
+        np.testing.assert_allclose(old, fresh(), rtol=1e-5)
+        e.arg_dict[name][:] *= 1.5
+        assert np.abs(e.forward()[0].asnumpy() - old).max() > 1e-3
+        np.testing.assert_allclose(e.forward()[0].asnumpy(), fresh(), rtol=1e-5)
+    assert "when parameters change" in e.debug_str()
