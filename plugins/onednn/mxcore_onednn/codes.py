@@ -85,6 +85,8 @@ class Algorithm(IntEnum):
     MIN = 131059
     DIV = 131060
     SUB = 131061
+    SOFTMAX = 196608
+    LOG_SOFTMAX = 196609
 
 
 class Arg(IntEnum):

@@ -20,7 +20,7 @@ from mxcore.runtime.invoke import run_kernel
 
 def in_order(array: np.ndarray, order: Order) -> np.ndarray:
     """A copy that lies in memory in this order of axes."""
-    return np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
+    return array.transpose(order).copy().transpose(np.argsort(order))
 
 
 def spec_of(array: np.ndarray, static: bool = False) -> Spec:
@@ -100,3 +100,13 @@ def bound_like_plain() -> Runner:
     if reason:
         pytest.skip(reason)
     return Runner()
+
+
+@pytest.fixture
+def onednn() -> None:
+    """Skips a test where there is no oneDNN."""
+    from mxcore_onednn.library import missing
+
+    reason = missing()
+    if reason:
+        pytest.skip(reason)

@@ -29,7 +29,7 @@ def _floats(a: np.ndarray) -> np.ndarray:
 
 
 def _lined(a: np.ndarray, axis: int) -> np.ndarray:
-    return np.ascontiguousarray(a).reshape(prod(a.shape[:axis]), a.shape[axis], -1)
+    return np.ascontiguousarray(a).reshape(prod(a.shape[:axis]), a.shape[axis], prod(a.shape[axis + 1:]))
 
 
 # ---------------------------------------------------------------- batch

@@ -1,0 +1,89 @@
+"""Softmax, its logarithm and their gradients, bound into compiled programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from mxcore.registry.bound import Bound, Epilogue, Spec, plain_order
+
+from .codes import Algorithm, Arg, Propagation
+from .library import Unsupported
+from .primitive import Call, Layout, Primitive
+
+__all__ = ["bind_backward_log_softmax", "bind_backward_softmax", "bind_log_softmax", "bind_softmax"]
+
+_FLOAT = np.dtype("float32")
+
+
+def _lines(shape: tuple[int, ...], axis: int) -> tuple[Layout, int]:
+    """The array with ``axis`` last or last but one, and its place."""
+    length, inner = shape[axis], prod(shape[axis + 1:])
+    outer = prod(shape[:axis])
+    if inner == 1:
+        return Layout((outer, length), _FLOAT, (length, 1)), 1
+    return Layout((outer, length, inner), _FLOAT, (length * inner, inner, 1)), 1
+
+
+class _Softmax(Bound):
+    def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int) -> None:
+        layout, place = _lines(shape, axis)
+        primitive = Primitive("softmax_forward", Propagation.INFERENCE, algorithm, layout, layout, place)
+        self.call = Call(primitive, [Arg.SRC, Arg.DST])
+        self._plain(shape, 1, primitive.label)
+
+    def _plain(self, shape: tuple[int, ...], inputs: int, label: str) -> None:
+        plain = plain_order(len(shape))
+        self.in_orders, self.out_orders, self.in_place, self.label = [plain] * inputs, [plain], [(0, 0)], label
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        self.call(*ins, outs[0])
+
+
+class _BackwardSoftmax(_Softmax):
+    def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int) -> None:
+        layout, place = _lines(shape, axis)
+        hint = Primitive("softmax_forward", Propagation.TRAINING, algorithm, layout, layout, place, code=False)
+        primitive = Primitive("softmax_backward", algorithm, layout, layout, layout, place, hint)
+        self.call = Call(primitive, [Arg.DIFF_DST, Arg.DST, Arg.DIFF_SRC])
+        self._plain(shape, 2, primitive.label)
+
+
+def _bind(kind: type[_Softmax], algorithm: Algorithm, ins: Sequence[Spec | None], out: Spec, attrs: Mapping[str, Any],
+          epilogue: Epilogue | None) -> Bound | None:
+    shape, axis, temperature = out.shape, attrs["axis"], attrs["temperature"]
+    if epilogue is not None or any(s is None or s.dtype != _FLOAT for s in ins) or out.dtype != _FLOAT or not out.size:
+        return None
+    if attrs.get("use_length") or temperature not in (None, 1) or not -len(shape) <= axis < len(shape):
+        return None
+    try:
+        return kind(algorithm, shape, axis % len(shape))
+    except Unsupported:
+        return None
+
+
+def bind_softmax(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                 epilogue: Epilogue | None = None) -> Bound | None:
+    """``softmax`` of whole lines, at temperature 1."""
+    return _bind(_Softmax, Algorithm.SOFTMAX, ins, outs[0], attrs, epilogue)
+
+
+def bind_log_softmax(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                     epilogue: Epilogue | None = None) -> Bound | None:
+    """``log_softmax`` at temperature 1."""
+    return _bind(_Softmax, Algorithm.LOG_SOFTMAX, ins, outs[0], attrs, epilogue)
+
+
+def bind_backward_softmax(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                          epilogue: Epilogue | None = None) -> Bound | None:
+    """``_backward_softmax``."""
+    return _bind(_BackwardSoftmax, Algorithm.SOFTMAX, ins, outs[0], attrs, epilogue)
+
+
+def bind_backward_log_softmax(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                              epilogue: Epilogue | None = None) -> Bound | None:
+    """``_backward_log_softmax``."""
+    return _bind(_BackwardSoftmax, Algorithm.LOG_SOFTMAX, ins, outs[0], attrs, epilogue)
