@@ -116,6 +116,7 @@ class _RawWorld:
         call = Call(op, node.attrs, saved[0], saved[1], saved[3] if mask is None else mask)
         if op.raw_rule:
             call.once = self.frees
+            call.places = _places(node) if self.frees and STATE.storing >= 0 else [None] * len(node.inputs)
         return call
 
     def zeros(self, node: Node, j: int) -> Any:
@@ -130,6 +131,21 @@ class _RawWorld:
 
 
 _RETAIN, _RELEASE = _RawWorld(False), _RawWorld(True)
+
+
+def _places(node: Node) -> list:
+    """The buffers that the gradients of a call's inputs go into, where nothing is in them yet that is needed."""
+    read = {id(raw) for raw in node.saved[0]}
+    places: list = []
+    for entry in node.inputs:
+        leaf = None if entry is None else entry[0]
+        place = None
+        if isinstance(leaf, Variable) and leaf.req == "write" and leaf.grad is not None and leaf.lent != STATE.storing \
+                and id(leaf.grad._data) not in read:
+            leaf.lent = STATE.storing
+            place = leaf.grad._data
+        places.append(place)
+    return places
 
 
 class _EagerWorld:
@@ -299,7 +315,7 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
     entries, raws = _starts(*_heads(heads, head_grads))
     state = STATE
     recording, training = state.recording, state.training
-    state.recording, state.training = False, train_mode
+    state.recording, state.training, state.storing = False, train_mode, entries[0][0].time
     try:
         found, visited = sweep(entries, raws, _RETAIN if retain_graph else _RELEASE)
         for node, slots in found.items():  # variables
@@ -311,7 +327,7 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
             raise GradientError("nothing that the heads were computed from wants a gradient: what lies behind them was freed by "
                                 "an earlier backward pass; call that one with retain_graph=True")
     finally:
-        state.recording, state.training = recording, training
+        state.recording, state.training, state.storing = recording, training, -1
 
 
 def _store(node: Variable, slots: list) -> None:
@@ -321,7 +337,7 @@ def _store(node: Variable, slots: list) -> None:
             xp.copyto(target._data, xp.zeros(target.shape, target._data.dtype))
     elif node.req == "add":
         xp.copyto(target._data, xp.add(target._data, xp.astype(slots[0], target._data.dtype)))
-    else:
+    elif slots[0] is not target._data:
         xp.copyto(target._data, slots[0])
     target._entry = None
     node.fresh = True

@@ -29,10 +29,11 @@ class Call:
 
     ``n.inputs[i]``, ``n.out(j)`` are values, ``n.attrs`` the attributes, ``n.wants(i)`` whether the gradient of input
     ``i`` is asked for (a rule may return None otherwise). ``n.once`` is set (to True) for a raw rule, if what was kept for
-    it is asked for the last time, so that it may let go of it bit by bit.
+    it is asked for the last time, so that it may let go of it bit by bit; ``n.places[i]`` is then where the gradient of
+    input ``i`` will be stored, if it may be written there at once, or None.
     """
 
-    __slots__ = ("_mask", "_outs", "attrs", "inputs", "once", "op", "replay")
+    __slots__ = ("_mask", "_outs", "attrs", "inputs", "once", "op", "places", "replay")
     once: bool
 
     def __init__(self, op: Op, attrs: Attrs, inputs: Sequence[Any], outs: Sequence[Any], mask: Sequence[bool]) -> None:

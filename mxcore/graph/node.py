@@ -85,13 +85,14 @@ Entry = tuple[Node, int]
 class Variable(Node):
     """A leaf: an input of a symbol, or an array whose gradient was asked for."""
 
-    __slots__ = ("fresh", "grad", "req")
+    __slots__ = ("fresh", "grad", "lent", "req")
 
     def __init__(self, name: str = "", text: dict[str, str] | None = None) -> None:
         Node.__init__(self, None, EMPTY, (), name, text)
         self.grad: Any = None
         self.req = "write"
         self.fresh = False
+        self.lent = -1  # the backward pass that may have written the gradient into its place already
 
 
 def free(nodes: Iterable[Node]) -> None:

@@ -90,7 +90,7 @@ class CachedOp:
 
     def _rule(self, n: Any, *grads: Any) -> list:
         kept, program = n.inputs[-2:]
-        return program.backward(kept, grads, n.once)
+        return program.backward(kept, grads, n.once, n.places)
 
     def _definition(self, *arrays: Any) -> list:
         """The graph applied operator by operator: for gradients of gradients."""

@@ -31,6 +31,7 @@ class Plan:
         Number of slots; the inputs come first.
     constants : dict of slot to value
     outs, grads : slots; ``seeds``: slots of the gradients of the outputs
+    direct : (input, slot) of the gradients that a bound kernel can write into any memory in C order
     kept : slots that the backward part reads
     nbytes, unplanned : int
         Bytes of the block that the steps share, and of the same values each in memory of its own.
@@ -50,6 +51,7 @@ class Plan:
     outs: list[int] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     grads: list[int | None] = field(default_factory=list)
+    direct: tuple[tuple[int, int], ...] = ()
     kept: tuple[int, ...] = ()
     nbytes: int = 0
     unplanned: int = 0
@@ -84,6 +86,7 @@ class _Lowering:
         plan.grads = [None if e is None else self.slot(e) for e in joint.grads]
         plan.specs = self.specs
         self._hoist()
+        self._find_direct()
         plan.size = len(self.slots)
         self._keep()
         self._lay_out()
@@ -306,6 +309,12 @@ class _Lowering:
             if isinstance(step, BoundStep) and step.bound.prepared and not step.again:
                 plan.prepared.remove(step)
                 step.again = True
+
+    def _find_direct(self) -> None:
+        plan = self.plan
+        written = {o for s in plan.backward if isinstance(s, BoundStep) for o in s.outs}
+        plan.direct = tuple((i, g) for i, g in enumerate(plan.grads) if g is not None and g in written and
+                            plan.grads.count(g) == 1 and self.specs[g].lies(plain_order(len(self.specs[g].shape))))
 
     def _keep(self) -> None:
         """What the backward part reads of the forward part, and what is dead after each step."""

@@ -100,13 +100,13 @@ class Program:
                 run = self._runs[key] = _Run(self, raws)
             return run.forward(raws, fixed)
 
-    def backward(self, kept: Kept, head_grads: Sequence[Any], once: bool = False) -> list:
+    def backward(self, kept: Kept, head_grads: Sequence[Any], once: bool = False, places: Sequence[Any] = ()) -> list:
         """Gradients of the inputs (None where none is wanted or nothing flows); missing head gradients are zero.
 
-        With ``once``, ``kept`` is used up.
+        With ``once``, ``kept`` is used up, and a gradient may be written into its one of ``places`` and returned as that.
         """
         with self._lock:
-            return _backward(self.dev, kept, head_grads, once)
+            return _backward(self.dev, kept, head_grads, once, places)
 
     # ------------------------------------------------------------ looking
     def plans(self) -> list[Plan]:
@@ -241,7 +241,7 @@ def _run_watched(steps: list[Step], values: list, dev: Any) -> None:
             values[slot] = None
 
 
-def _backward(dev: Any, kept: Kept, head_grads: Sequence[Any], once: bool) -> list:
+def _backward(dev: Any, kept: Kept, head_grads: Sequence[Any], once: bool, places: Sequence[Any]) -> list:
     plan, xp = kept.plan, dev.xp
     if once:
         values = kept.values
@@ -251,9 +251,15 @@ def _backward(dev: Any, kept: Kept, head_grads: Sequence[Any], once: bool) -> li
             values[slot] = kept.values[slot]
     for slot, g, (shape, dtype) in zip(plan.seeds, head_grads, kept.likes, strict=True):
         values[slot] = xp.zeros(shape, dtype) if g is None else xp.ascontiguousarray(g)
+    if once:
+        for index, slot in plan.direct:
+            place, spec = places[index], plan.specs[slot]
+            if place is not None and place.shape == spec.shape and place.dtype == spec.dtype:
+                values[slot] = place
     _run(plan.backward, values, dev)
     own = dev.backend.own
-    results = [None if s is None else own(values[s]) if plan.views else values[s] for s in plan.grads]
+    direct = {slot for _, slot in plan.direct}
+    results = [None if s is None else values[s] if s in direct or not plan.views else own(values[s]) for s in plan.grads]
     if once:
         kept.release()
     return results

@@ -470,3 +470,35 @@ def test_an_executor_sees_what_is_written_to_its_arguments():
         assert np.abs(e.forward()[0].asnumpy() - old).max() > 1e-3
         np.testing.assert_allclose(e.forward()[0].asnumpy(), fresh(), rtol=1e-5)
     assert "when parameters change" in e.debug_str()
+
+
+@pytest.mark.parametrize("req", ["write", "add"])
+def test_gradients_of_shared_parameters_add_up(req):
+    """A net that is called twice, and a parameter that is also used outside of it."""
+    found = []
+    for active in (False, True):
+        mx.random.seed(2)
+        net = nn.Dense(3, in_units=4, activation="tanh")
+        net.initialize(mx.init.Xavier())
+        net.collect_params().setattr("grad_req", req)
+        net.hybridize(active)
+        x = nd.random.uniform(-1, 1, shape=(5, 4))
+        weight = net.weight.data()
+        for _ in range(2):
+            with autograd.record():
+                loss = net(x).sum() + (net(x * 2) ** 2).sum() + (weight * weight).sum()
+            loss.backward()
+        found.append([net.weight.grad().asnumpy(), net.bias.grad().asnumpy()])
+    same(found[1], found[0], req, 1e-5)
+
+
+def test_a_gradient_that_is_asked_for_leaves_the_buffers_alone():
+    net = nn.Dense(3, in_units=4)
+    net.initialize()
+    net.hybridize()
+    with autograd.record():
+        loss = net(nd.ones((2, 4))).sum()
+    net.weight.grad()[:] = 7
+    wanted = autograd.grad(loss, net.weight.data())
+    assert (net.weight.grad().asnumpy() == 7).all()
+    np.testing.assert_allclose((wanted[0] if isinstance(wanted, list) else wanted).asnumpy(), np.full((3, 4), 2.0))
