@@ -502,3 +502,37 @@ def test_a_gradient_that_is_asked_for_leaves_the_buffers_alone():
     wanted = autograd.grad(loss, net.weight.data())
     assert (net.weight.grad().asnumpy() == 7).all()
     np.testing.assert_allclose((wanted[0] if isinstance(wanted, list) else wanted).asnumpy(), np.full((3, 4), 2.0))
+
+
+class Masked(gluon.HybridBlock):
+    """An operator whose result has a shape that depends on values, between others."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        with self.name_scope():
+            self.before, self.after = nn.Dense(6, activation="relu", flatten=False), nn.Dense(3, flatten=False)
+
+    def hybrid_forward(self, F, x, mask):
+        h = F.tanh(self.before(x) * 2 + 1)
+        rows = F.contrib.boolean_mask(h, mask)
+        return F.sum(self.after(F.sigmoid(rows) * 3), axis=0)
+
+
+def test_shapes_that_depend_on_values_cut_the_program():
+    found = []
+    x = nd.random.uniform(-1, 1, shape=(7, 4))
+    for active in (False, True):
+        mx.random.seed(3)
+        net = Masked()
+        net.initialize(mx.init.Xavier())
+        net.hybridize(active)
+        x.attach_grad()
+        for mask in ([1, 0, 1, 1, 0, 0, 1], [0, 0, 1, 0, 0, 0, 1]):
+            with autograd.record():
+                y = net(x, nd.array(mask))
+                loss = (y * y).sum()
+            loss.backward()
+            found.append([y.asnumpy(), x.grad.asnumpy(), net.before.weight.grad().asnumpy()])
+    same(found[2], found[0], "four rows", 1e-4)
+    same(found[3], found[1], "two rows", 1e-4)
+    assert "_plus_scalar tanh" in net.explain()
