@@ -64,12 +64,16 @@ class _Remembered(threading.local):
         self.of = functools.lru_cache(_PLANS)(build)
 
 
-def remembered(build: Callable[..., Any]) -> Callable[..., Any]:
-    """Remember what ``build`` makes, for each thread apart: what it makes is used by one thread at a time."""
+def remembered(build: Callable[..., Any]) -> Any:
+    """Remember what ``build`` makes, for each thread apart: what it makes is used by one thread at a time.
+
+    The function that is returned has a ``forget()``.
+    """
     made = _Remembered(build)
 
     @functools.wraps(build)
     def find(*key: Any) -> Any:
         return made.of(*key)
 
+    find.forget = lambda: made.of.cache_clear()  # type: ignore[attr-defined]
     return find
