@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from math import prod
+from operator import getitem
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +23,11 @@ from .sums import summation
 __all__ = ["AtOnce", "InTiles", "bind_loop"]
 
 _ARENA = 3 << 19  # bytes of scratch registers of a thread
-_NEAR = 3 << 18  # bytes that a tile's registers and operands should not exceed: most of a core's second-level cache
+_NEAR = 1 << 20  # bytes of a tile's registers and operands: about a core's second-level cache. Less would mean more calls,
+# and threads that wait for each other's turn with the interpreter: 64 thousand elements were best for two threads
 _LEAST, _MOST = 1 << 13, 1 << 17  # elements of a tile
 _OWN = 1 << 15  # bytes of registers that a small loop has for itself
-_ALONE = 40_000.0  # nanoseconds of work that are not worth waking another thread
+_ALONE = 100_000.0  # nanoseconds of work that are not worth waking another thread
 _SHORT = 512  # elements in a row below which a repeated row is written out
 
 _F8 = np.dtype("float64")
@@ -69,9 +71,10 @@ def bind_loop(loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], threads: in
         layout, itemsize = plan.layout, loop.dtype.itemsize
         operands = len(plan.used_ins) + len(outs) - sum(plan.summed)
         tile = _NEAR // max(itemsize * (layout.wide + operands) + layout.byte, 1)
-        tile = min(max(1 << tile.bit_length() - 1, _LEAST), _MOST, _ARENA // (itemsize * (layout.wide + 1) + layout.byte))
-        if threads > 1:
-            tile = min(tile, max(-(-size // (2 * threads)), _LEAST))
+        tile = min(max(tile >> 10 << 10, _LEAST), _MOST, _ARENA // (itemsize * (layout.wide + 1) + layout.byte))
+        if threads > 1:  # as many for each
+            each = -(-size // threads)
+            tile = max(-(-each // -(-each // tile)), _LEAST)
     return AtOnce(plan) if size <= tile and threads == 1 else InTiles(plan, tile, threads)
 
 
@@ -186,26 +189,20 @@ class AtOnce(_Loop):
             self.body(ins, outs, self.registers.here()[0])
 
 
-class _Operand(NamedTuple):
-    """An array that is cut into tiles: ``number`` of ``kind`` (in, small, out), its shape before and after its axes are
-    put in the order of memory, its index pattern, and whether it is the same for all tiles and written out for one."""
+class _View(NamedTuple):
+    """How an operand is looked at with the dimensions of the space: its shape before its axes are put in the order of
+    memory, and after neighbours are joined."""
 
-    kind: str
-    number: int
     logical: tuple[int, ...]
     dims: tuple[int, ...]
-    pattern: int
-    block: bool
 
 
 class _Total(NamedTuple):
-    """A sum to which many tiles add."""
+    """A sum to which many tiles add: the output, its view, the shape of what a tile adds."""
 
     number: int
-    logical: tuple[int, ...]
-    dims: tuple[int, ...]
-    pattern: int
-    part: tuple[int, ...]  #: shape of what one tile adds
+    view: _View
+    part: tuple[int, ...]
 
 
 class InTiles(_Loop):
@@ -215,65 +212,73 @@ class InTiles(_Loop):
         super().__init__(plan)
         loop, order = plan.loop, plan.order
         shape, dtype = loop.shape, loop.dtype
-        self.threads = threads
-        self.order = None if order == plain_order(len(shape)) else order
-        whole = strides_in(Spec(shape, dtype, order), shape)
-        strides: dict[tuple[str, int], tuple[int, ...]] = {("in", i): strides_in(plan.ins[i], shape) for i in plan.used_ins}
-        for k in plan.used_small:
-            a = plan.small[k]
-            strides["small", k] = tuple(0 if n == 1 else s // a.itemsize for n, s in zip(a.shape, a.strides, strict=True))
-        for j, r in enumerate(loop.reductions):
-            kept = whole if r is None else strides_in(
-                Spec(tuple(1 if a in r.axes else n for a, n in enumerate(shape)), dtype, order), shape)
-            strides["out" if r is None else "part", j] = kept
+        self.threads, self.dtype = threads, dtype
+        self.plain = order == plain_order(len(shape))
+        strides = self._strides()
         self.space = space = Space(shape, order, list(strides.values()))
         self.tiles = tiles = Tiles.cut(space.dims, size)
         self.label = f"{plan.ufuncs} ufuncs in tiles of {prod(tiles.shape)}"
-        patterns: dict[tuple[bool, ...], int] = {}
-        self.operands: list[_Operand] = []
+        self.operands: list[tuple[int, _View]] = []  # place among inputs, small arrays and outputs
+        self.blocks: list[int] = []  # places in ``operands`` of those that are written out for a tile
         self.totals: list[_Total] = []
-        constants: dict[str, Any] = {}
+        starts = {"in": 0, "small": len(plan.ins), "out": len(plan.ins) + len(plan.small)}
+        starts["part"] = starts["out"]
+        names, spreads, constants = [], [], {}
         for (kind, number), own in strides.items():
             spread = space.spread(own)
-            present = {a for g, s in zip(space.groups, spread, strict=True) if s for a in g}
-            logical = tuple(n if a in present else 1 for a, n in enumerate(shape))
-            dims = tuple(n if s else 1 for n, s in zip(space.dims, spread, strict=True))
-            pattern = patterns.setdefault(spread, len(patterns))
-            if kind != "part":
-                self.operands.append(_Operand(kind, number, logical, dims, pattern, self._is_block(kind, spread)))
-                continue
-            inner = tuple(d - tiles.axis for d in range(tiles.axis, len(spread)) if not spread[d])
-            constants[f"sum{number}"] = summation(inner)
-            if self._is_cut(spread) or plan.outs[number].dtype != dtype or sorted(present) != [a for a in order if a in present]:
-                part = tuple(n if s else 1 for n, s in zip(tiles.shape, spread[tiles.axis:], strict=True))
-                self.totals.append(_Total(number, logical, dims, pattern, part))
-            else:
-                self.operands.append(_Operand("part", number, logical, dims, pattern, False))
-        first = len(patterns)  # the pattern of what is the same for all tiles
-        self.patterns = [first if o.block else o.pattern for o in self.operands] + [first] * len(self.totals)
-        self.indices = []
+            present = [a for g, s in zip(space.groups, spread, strict=True) if s for a in g]
+            view = _View(tuple(n if a in present else 1 for a, n in enumerate(shape)),
+                         tuple(n if s else 1 for n, s in zip(space.dims, spread, strict=True)))
+            if kind == "part":
+                inner = range(tiles.axis, len(spread))
+                constants[f"sum{number}"] = summation(tuple(d - tiles.axis for d in inner if not spread[d]))
+                if self._is_cut(spread) or plan.outs[number].dtype != dtype or present != sorted(present):
+                    part = tuple(n if s else 1 for n, s in zip(tiles.shape, spread[tiles.axis:], strict=True))
+                    self.totals.append(_Total(number, view, part))
+                    continue
+            if kind in ("in", "small") and self._is_block(spread):
+                self.blocks.append(len(self.operands))
+            self.operands.append((starts[kind] + number, view))
+            names.append(f"{kind}{number}")
+            spreads.append(spread)
+        names += [f"part{t.number}" for t in self.totals]
+        of_totals = [tuple(n != 1 for n in t.view.dims) for t in self.totals]
+        #: for each tile: where it is in each operand, in what is added to sums, and in the sums; the number of its shape
+        self.pieces = []
         for t in range(tiles.count):
-            length = tiles.rest if t % tiles.pieces == tiles.pieces - 1 else tiles.step
-            self.indices.append([*(tiles.index(t, p) for p in patterns), slice(0, length)])
+            last = t % tiles.pieces == tiles.pieces - 1
+            within = slice(0, tiles.rest if last else tiles.step)
+            index = [within if k in self.blocks else tiles.index(t, s) for k, s in enumerate(spreads)]
+            index += [within] * len(self.totals)
+            self.pieces.append((index, [tiles.index(t, s) for s in of_totals], int(last and tiles.rest != tiles.step)))
         shapes = [tiles.shape]
         if tiles.rest != tiles.step:
             shapes.append((tiles.rest, *tiles.shape[1:]))
         self.registers = _Registers(plan, shapes, plain_order(len(tiles.shape)))
-        names = [f"{o.kind}{o.number}" for o in self.operands] + [f"part{t.number}" for t in self.totals]
         self.body = emit(plan.steps, plan.layout.places, [names, self.registers.names], constants, dtype)
-        shares = min(tiles.count, 4 * threads if threads > 1 else 1)
-        if self.totals:  # one sum for each share
-            shares = min(shares, 2 * threads)
-        self.starts = [tiles.count * k // shares for k in range(shares + 1)]
+        shares = min(tiles.count, (2 if self.totals else 4) * threads if threads > 1 else 1)  # a share has sums of its own
+        self.shares = [self.pieces[tiles.count * k // shares : tiles.count * (k + 1) // shares] for k in range(shares)]
 
-    def _is_block(self, kind: str, spread: tuple[bool, ...]) -> bool:
+    def _strides(self) -> dict[tuple[str, int], tuple[int, ...]]:
+        """Strides of what the body reads and writes, along the axes of the loop."""
+        plan, shape, dtype, order = self.plan, self.plan.loop.shape, self.plan.loop.dtype, self.plan.order
+        strides = {("in", i): strides_in(plan.ins[i], shape) for i in plan.used_ins}
+        for k in plan.used_small:
+            a = plan.small[k]
+            strides["small", k] = tuple(0 if n == 1 else s // a.itemsize for n, s in zip(a.shape, a.strides, strict=True))
+        for j, r in enumerate(plan.loop.reductions):
+            kept = shape if r is None else tuple(1 if a in r.axes else n for a, n in enumerate(shape))
+            strides["out" if r is None else "part", j] = strides_in(Spec(kept, dtype, order), shape)
+        return strides
+
+    def _is_block(self, spread: tuple[bool, ...]) -> bool:
         """Whether an operand is the same for all tiles and changes or stays for a few elements at a time only."""
         row = 1
         for d in range(len(spread) - 1, self.tiles.axis - 1, -1):
             if spread[d] != spread[-1]:
                 break
             row *= self.tiles.dims[d]
-        return kind in ("in", "small") and not any(spread[: self.tiles.axis + 1]) and any(spread) and row < _SHORT
+        return not any(spread[: self.tiles.axis + 1]) and any(spread) and row < _SHORT
 
     def _is_cut(self, spread: tuple[bool, ...]) -> bool:
         """Whether several tiles add to one place of a sum."""
@@ -283,40 +288,50 @@ class InTiles(_Loop):
     def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         """The loop."""
         with np.errstate(all="ignore"):
-            self._run(ins, outs)
+            arrays = (*ins, *self.plan.small, *outs)
+            if self.plain:
+                wholes = [arrays[k].reshape(v.dims) for k, v in self.operands]
+            else:
+                order = self.plan.order
+                wholes = [arrays[k].reshape(v.logical).transpose(order).reshape(v.dims) for k, v in self.operands]
+            for k in self.blocks:
+                wholes[k] = self._block(wholes[k])
+            if self.totals:
+                self._run_with_sums(wholes, outs)
+            else:
+                self._run_plain(wholes)
 
-    def _run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-        sources = {"in": ins, "small": self.plan.small, "out": outs, "part": outs}
-        arrays = []
-        for o in self.operands:
-            a = sources[o.kind][o.number]
-            if self.order is not None:
-                a = a.reshape(o.logical).transpose(self.order)
-            a = a.reshape(o.dims)
-            arrays.append(self._block(a) if o.block else a)
-        body, indices, patterns, starts, totals = self.body, self.indices, self.patterns, self.starts, self.totals
-        shares = len(starts) - 1
-        pieces, dtype, add = self.tiles.pieces, self.plan.loop.dtype, np.add
-        sums = [np.zeros((shares, *t.dims), _F8) for t in totals]
+    def _run_plain(self, wholes: list[np.ndarray]) -> None:
+        body, here, shares = self.body, self.registers.here, self.shares
 
         def share(number: int) -> None:
-            registers = self.registers.here()
-            parts = [np.empty(t.part, dtype) for t in totals]
-            mine = list(zip(arrays + parts, patterns, strict=True))
-            for t in range(starts[number], starts[number + 1]):
-                index = indices[t]
-                operands = [a[index[p]] for a, p in mine]
-                body(operands, registers[-1 if t % pieces == pieces - 1 else 0])
-                for total, s, part in zip(totals, sums, operands[len(arrays):], strict=True):
-                    region = s[number][index[total.pattern]]
+            registers = here()
+            for index, _, shape in shares[number]:
+                body(list(map(getitem, wholes, index)), registers[shape])
+
+        parallel(share, len(shares), self.threads)
+
+    def _run_with_sums(self, wholes: list[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        body, here, shares, totals, add = self.body, self.registers.here, self.shares, self.totals, np.add
+        sums = [np.zeros((len(shares), *t.view.dims), _F8) for t in totals]
+
+        def share(number: int) -> None:
+            registers = here()
+            operands = wholes + [np.empty(t.part, self.dtype) for t in totals]
+            mine = [s[number] for s in sums]
+            for index, places, shape in shares[number]:
+                tile = list(map(getitem, operands, index))
+                body(tile, registers[shape])
+                for total, place, part in zip(mine, places, tile[len(wholes):], strict=True):
+                    region = total[place]
                     add(region, part, region)
 
-        parallel(share, shares, self.threads)
-        for total, s in zip(totals, sums, strict=True):
-            logical = [total.logical[a] for a in self.space.order]
-            value = np.add.reduce(s, axis=0).reshape(logical).transpose(np.argsort(self.space.order).tolist())
-            out = outs[total.number]
-            out[...] = value.reshape(out.shape)
+        parallel(share, len(shares), self.threads)
+        order = self.plan.order
+        for t, s in zip(totals, sums, strict=True):
+            value = np.add.reduce(s, axis=0).reshape([t.view.logical[a] for a in order])
+            out = outs[t.number]
+            out[...] = value.transpose(np.argsort(order).tolist()).reshape(out.shape)
 
     def _block(self, a: np.ndarray) -> np.ndarray:
         """An operand that is the same for all tiles, written out for one."""
@@ -328,4 +343,3 @@ class InTiles(_Loop):
             block[done : done + more] = block[:more]
             done += more
         return block
-
