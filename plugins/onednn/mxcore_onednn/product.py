@@ -6,6 +6,7 @@ may lie transposed, or in rows longer than needed (what BLAS calls a leading dim
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -91,29 +92,61 @@ class Factor(NamedTuple):
 
 
 # ---------------------------------------------------------------- the call
+class _Room(threading.local):
+    """Memory of a thread for what lives only while a product is computed."""
+
+    def __init__(self) -> None:
+        self._memory = aligned(0)
+
+    def of(self, size: int) -> np.ndarray:
+        """At least ``size`` bytes."""
+        if size > self._memory.nbytes:
+            self._memory = aligned(size)
+        return self._memory
+
+
+_ROOM = _Room()
+
+
+def _worth_packing(a: Matrix, b: Matrix) -> bool:
+    """Whether B is to be packed for each call.
+
+    In plain rows its panels are strided through memory again for every block of rows of A; from some hundred rows on
+    that costs more than packing it once (5 to 20 per cent of the product).
+    """
+    return b.batch == 1 and b.next_column == 1 and b.columns > 1 and a.rows >= 256 and a.columns >= 192
+
+
 class _Product(Bound):
-    def __init__(self, a: Matrix, b: Matrix, c: Matrix, places: tuple[int, ...], pack: bool, post: Sequence[PostOp],
+    def __init__(self, a: Matrix, b: Matrix, c: Matrix, places: tuple[int, ...], static: bool, post: Sequence[PostOp],
                  orders: Sequence[Order | None], out: Order) -> None:
         batched, bias = c.batch > 1, len(places) > 2
         line = Layout((1, c.columns), _FLOAT, (c.columns, 1)) if bias else None
-        wanted = b.layout(batched)
-        primitive = Primitive("matmul", a.layout(batched), b.layout(batched, pack), line, c.layout(batched), post=post)
+        given = b.layout(batched)
+        primitive = Primitive("matmul", a.layout(batched), b.layout(batched, static or _worth_packing(a, b)), line,
+                              c.layout(batched), post=post)
         operands = [(Arg.post(i), p.input) for i, p in enumerate(post) if isinstance(p, Binary)]
         self.call = Call(primitive, [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if bias else []), *(k for k, _ in operands), Arg.DST])
         self.places = (*places, *(p for _, p in operands))
-        self.pack, chosen = None, primitive.layout(Arg.WEIGHTS)
-        if pack and chosen != wanted:
-            self.pack, self.packed = Call(reorder(wanted, chosen), [Arg.SRC, Arg.DST]), aligned(chosen.nbytes)
-            self.prepared = (places[1],)
+        self.pack, self.packed, chosen = None, None, primitive.layout(Arg.WEIGHTS)
         self.in_orders, self.out_orders, self.label = orders, (out,), primitive.label
+        if chosen != given:
+            self.pack, self.size = Call(reorder(given, chosen), [Arg.SRC, Arg.DST]), chosen.nbytes
+            self.label += ", packed"
+            if static:
+                self.prepared, self.packed = (places[1],), aligned(self.size)
 
     def prepare(self, ins: Sequence[Any]) -> None:
         self.pack(ins[self.places[1]], self.packed)  # type: ignore[misc]
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
         given = [ins[i] for i in self.places]
-        if self.pack is not None:
+        if self.packed is not None:
             given[1] = self.packed
+        elif self.pack is not None:
+            room = _ROOM.of(self.size)
+            self.pack(given[1], room)
+            given[1] = room
         self.call(*given, outs[0])
 
 

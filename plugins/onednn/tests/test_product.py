@@ -99,6 +99,14 @@ def test_weights_that_stay_are_packed(bound_like_plain):
     assert not bound_like_plain(bind_dense, "FullyConnected", given, attrs).bound.prepared
 
 
+@FLAGS
+def test_large_factors_are_packed_for_each_call(bound_like_plain, ta, tb):
+    m, k, n = 300, 200, 70
+    a, b = numbers(*((k, m) if ta else (m, k))), numbers(*((n, k) if tb else (k, n)))
+    ran = bound_like_plain(bind_dot, "dot", [a, b], {"transpose_a": ta, "transpose_b": tb}, rtol=1e-4)
+    assert ran.bound.label.endswith("packed") == (not tb) and not ran.bound.prepared
+
+
 def test_dense_after_channels_last(bound_like_plain):
     x = numbers(2, 4, 4, 3).transpose(0, 3, 1, 2)
     ran = bound_like_plain(bind_dense, "FullyConnected", [x, numbers(7, 48)], {"num_hidden": 7, "no_bias": True})
