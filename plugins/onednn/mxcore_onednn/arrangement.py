@@ -39,9 +39,14 @@ def same_places(strides: Sequence[int], wanted: Sequence[int], shape: Sequence[i
 
 
 def _regular(array: np.ndarray) -> bool:
-    """Whether the strides are such as oneDNN takes."""
-    size = array.dtype.itemsize
-    return all((s > 0 or d == 1) and s % size == 0 for s, d in zip(array.strides, array.shape, strict=True))
+    """Whether the strides are such as oneDNN takes: each goes past all places of the axes with smaller ones."""
+    size = reach = array.dtype.itemsize
+    for step, count in sorted(zip(array.strides, array.shape, strict=True)):
+        if count > 1:
+            if step < reach or step % size:
+                return False
+            reach = step * count
+    return True
 
 
 #: in place of a call: the strides are none that oneDNN takes

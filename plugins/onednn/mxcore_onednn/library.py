@@ -3,7 +3,8 @@
 ``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP. Two habits of that library are corrected:
 its workers wait for new work by spinning for milliseconds, which robs other threads of their cores
 (``GOMP_SPINCOUNT`` is read when it is loaded), and the number of its threads is a property of the calling thread
-(:class:`Thread` sets it).
+(:class:`Thread` sets it). A third: a forked process has none of the workers, and would wait for them for ever; so they are
+sent home before a fork, and come anew in both processes when there is work.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class Thread(threading.local):
         import numpy as np
 
         self._empty = np.empty
-        _openmp().omp_set_num_threads(C.c_int(1 if _forked else default_threads()))
+        _openmp().omp_set_num_threads(C.c_int(default_threads()))
         made = C.c_void_p()
         function("stream_create")(C.byref(made), engine(), C.c_uint(1))
         self.stream = made.value
@@ -190,18 +191,10 @@ class _Owned:
         self.destroy(self.handle)
 
 
-#: set in a forked child: OpenMP's workers did not come along, and waiting for them would never end
-_forked = False
-
-
 @functools.cache
 def this_thread() -> Thread:
     """The object whose attributes are those of the calling thread."""
-    os.register_at_fork(after_in_child=_after_fork)
+    pause = getattr(_openmp(), "omp_pause_resource_all", None)  # of OpenMP 5, GCC 9
+    if pause is not None and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lambda: pause(C.c_int(1)))
     return Thread()
-
-
-def _after_fork() -> None:
-    global _forked
-    _forked = True
-    _openmp().omp_set_num_threads(C.c_int(1))

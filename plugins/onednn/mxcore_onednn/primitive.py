@@ -211,7 +211,7 @@ class Primitive:
     __slots__ = ("_destroy", "_destroy_descriptor", "code", "descriptor", "post", "scratch_bytes")
 
     def __init__(self, kind: str, *arguments: Any, post: Sequence[PostOp] = (), code: bool = True) -> None:
-        lib = library()
+        lib, _ = library(), this_thread().stream  # which also sets the number of threads that the code is made for
         self._destroy, self._destroy_descriptor = lib.dnnl_primitive_destroy, lib.dnnl_primitive_desc_destroy
         self.code, self.descriptor, self.post = C.c_void_p(), C.c_void_p(), tuple(post)
         attributes = _Attributes(post)
