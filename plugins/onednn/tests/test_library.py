@@ -106,7 +106,8 @@ def test_inputs_are_copied_only_where_they_must(onednn):
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype("f4").transpose(0, 3, 1, 2)
     assert take(x) is x
     large = np.random.default_rng(0).standard_normal((2, 5, 5, 7)).astype("f4")
-    for other in (np.ascontiguousarray(x), x[:, ::-1], large[:, :, ::2, :4], large[:, :, :3, ::2], np.broadcast_to(np.float32(1), x.shape)):
+    for other in (np.ascontiguousarray(x), x[:, ::-1], large[:, :, ::2, :4], large[:, :, :3, ::2],
+                  np.broadcast_to(np.float32(1), x.shape)):
         got = take(other)
         assert got.strides == x.strides and got is not other
         np.testing.assert_array_equal(got, other)
