@@ -43,7 +43,7 @@ def getitem(x: NDArray, key: Any) -> NDArray:
                 raw = dev.backend.asarray(raw)
             raw = dev.backend.own(raw)
         else:
-            raw = dev.xp.getitem(x._data, plain)
+            raw = dev.xp.getitem(x._shared(), plain)
             if type(raw) is not dev.array_type:
                 raw = dev.backend.asarray(raw)
             if not _contiguous(x.shape, plain):

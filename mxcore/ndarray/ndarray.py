@@ -334,7 +334,15 @@ class NDArray(ArrayMethods):
 
     def detach(self) -> NDArray:
         """The same memory, seen by autograd as a constant."""
-        return wrap(type(self), self._data, self._dev)
+        return wrap(type(self), self._shared(), self._dev)
+
+    def _shared(self) -> Any:
+        """The raw array, for another array that is to share its memory.
+
+        Kernels may give results in another order of axes than C's; memory that several arrays see is in C order.
+        """
+        self._data = raw = self._dev.xp.ascontiguousarray(self._data)
+        return raw
 
     # ------------------------------------------------------------ autograd
     def attach_grad(self, grad_req: str = "write", stype: str | None = None) -> None:
@@ -435,7 +443,7 @@ class NDArray(ArrayMethods):
         from ..runtime.invoke import record_call, run_kernel
 
         try:
-            results = run_kernel(op, self._dev, (self._data,), attrs)
+            results = run_kernel(op, self._dev, (self._shared(),), attrs)
         except Exception as error:
             raise explain(op, (self,), attrs, error) from error
         new = wrap(type(self), results[0], self._dev)

@@ -221,3 +221,18 @@ def test_large_shapes_are_inferred():
     assert mx.sym.slice_axis(x, axis=0, begin=n - 5, end=None).infer_shape(x=(n,))[1] == [(5,)]
     assert broadcast((n,)).reshape((8, -1)).shape == (8, n // 8)
     assert broadcast((2**20, 2**13)).reshape(-1).shape == (2**33,)
+
+
+def test_memory_that_is_shared_is_in_c_order():
+    """A kernel may give its result in any order of axes; views of it are views all the same."""
+    host = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
+    for share in (lambda a: a.reshape((6, 4)), lambda a: a[0:1], lambda a: a.detach(), lambda a: a[1]):
+        x = mx.nd.array(host)
+        x._data = np.asfortranarray(x._data)
+        view = share(x)
+        view[:] = -1
+        assert (view.asnumpy() == -1).all()
+        assert (x.asnumpy() == -1).sum() == view.size
+        y = mx.nd.array(host)
+        y._data = np.asfortranarray(y._data)
+        np.testing.assert_array_equal(share(y).asnumpy().ravel(), share(mx.nd.array(host)).asnumpy().ravel())

@@ -90,6 +90,11 @@ def _ones(shape: tuple[int, ...], dtype: Any = None) -> Any:
     return a
 
 
+def _ascontiguousarray(a: Any) -> Any:
+    """``a`` itself if it is in C order; NumPy would make a number into an array of one axis."""
+    return a if a.flags.c_contiguous else np.ascontiguousarray(a)
+
+
 def _reshape(a: Any, shape: Any) -> Any:
     return a.reshape(shape)
 
@@ -192,7 +197,7 @@ XP = SimpleNamespace(
         "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "abs", "floor",
         "ceil", "rint", "trunc", "greater", "greater_equal", "less", "less_equal", "equal", "not_equal",
         "logical_and", "logical_or", "logical_xor", "logical_not", "isnan", "isinf", "isfinite", "where",
-        "zeros", "full", "empty", "arange", "linspace", "eye", "asarray", "copy", "ascontiguousarray",
+        "zeros", "full", "empty", "arange", "linspace", "eye", "asarray", "copy",
         "transpose", "expand_dims", "squeeze", "concatenate", "stack", "flip", "repeat", "tile", "pad",
         "swapaxes", "any", "all", "argmax", "argmin", "cumsum", "mean",
         "take_along_axis", "put_along_axis", "nonzero", "sort", "unique", "tril", "triu", "searchsorted",
@@ -202,6 +207,7 @@ XP = SimpleNamespace(
     erf=_lazy_special("erf"), erfinv=_lazy_special("erfinv"),
     gamma=_lazy_special("gamma"), gammaln=_lazy_special("gammaln"), digamma=_lazy_special("digamma"),
     polygamma1=_polygamma(1), polygamma2=_polygamma(2), getitem=_getitem, setitem=_setitem, astype=_astype,
-    copyto=_copyto, ones=_ones, reshape=_reshape, broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
+    copyto=_copyto, ones=_ones, reshape=_reshape, ascontiguousarray=_ascontiguousarray,
+    broadcast_to=_broadcast_to, sum=_sum, prod=_prod, max=_max, min=_min,
     add_at=_add_at, take=_take, argsort=_argsort, argtop=_argtop, scalar=_scalar, item=_item,
 )
