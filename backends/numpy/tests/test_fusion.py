@@ -116,6 +116,28 @@ def test_where_takes_bits(condition, choice):
     np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
 
 
+@pytest.mark.parametrize("slope", [0.25, 1, 0, 3, -0.5])
+@pytest.mark.parametrize("shape", [(40, 30), (300, 500)], ids=str)
+def test_leaky(shape, slope):
+    x = numbers(np.random.default_rng(3), shape)
+    loop = simple(E.where(E.arg("a") > 0, E.arg("a"), slope * E.arg("a")), x.shape)
+    (got,), _ = compute(loop, [x], [F4])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(got, run_loop(XP, loop, [x], [F4])[0])
+
+
+def test_more_values_at_a_time_than_fit_the_scratch_memory():
+    e = E.arg("a")
+    values = [E.sin(e + k) for k in range(1, 60)]
+    total = E.arg("a")
+    for v in values:
+        total = total + v
+    for v in reversed(values):
+        total = total * 0.5 + v
+    x = np.random.default_rng(3).normal(size=(400, 301))
+    check(simple(total, x.shape, dtype=F8), [x], [F8], threads=2)
+
+
 # ---------------------------------------------------------------------------------------------- any loop
 def unary_of(fn, x):
     return x * x if fn == "square_" else 1 / (1 + E.exp(-x)) if fn == "sigmoid_" else E.call(fn, x)

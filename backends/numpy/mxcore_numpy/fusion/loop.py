@@ -74,7 +74,7 @@ def bind_loop(loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], threads: in
         tile = min(max(tile >> 10 << 10, _LEAST), _MOST, _ARENA // (itemsize * (layout.wide + 1) + layout.byte))
         if threads > 1:  # as many for each
             each = -(-size // threads)
-            tile = max(-(-each // -(-each // tile)), _LEAST)
+            tile = max(-(-each // -(-each // tile)), min(tile, _LEAST))
     return AtOnce(plan) if size <= tile and threads == 1 else InTiles(plan, tile, threads)
 
 

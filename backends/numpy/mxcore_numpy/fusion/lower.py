@@ -200,7 +200,7 @@ class Lowering:
         """The value of an expression whose operands are there."""
         args = [self.done[a] for a in node.args]
         if node.fn == "where":
-            return self._where(*args)
+            return self._leaky(node) or self._where(*args)
         if node.fn.startswith("logical_"):
             return self.make(node.fn, *[self.truth(a) for a in args])
         if node.fn in ("add", "multiply") and (value := self._pattern(node)) is not None:
@@ -240,6 +240,15 @@ class Lowering:
             return None
         few.sort(key=lambda v: prod(v.shape))
         return functools.reduce(self._multiply, [functools.reduce(self._multiply, many), functools.reduce(self._multiply, few)])
+
+    def _leaky(self, node: E.Expr) -> Value | None:
+        """``x`` where positive, else ``k x`` with a ``k`` up to 1, as the larger one of both."""
+        condition, x, less = node.args
+        if condition.fn in ("greater", "greater_equal") and condition.args == (x, E.ZERO) and less.fn == "multiply":
+            for k, y in (less.args, less.args[::-1]):
+                if y == x and k.fn == "const" and 1e-6 < k.args[0] <= 1:
+                    return self.make("maximum", self.wide(self.done[x]), self.done[less])
+        return None
 
     def _negative(self, a: Value) -> Value:
         return self.make("or", a.args[0], self.const(self.sign_bit)) if a.op == "abs" else self.make("negative", a)
