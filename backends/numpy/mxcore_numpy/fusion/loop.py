@@ -223,7 +223,9 @@ class InTiles(_Loop):
         self.totals: list[_Total] = []
         starts = {"in": 0, "small": len(plan.ins), "out": len(plan.ins) + len(plan.small)}
         starts["part"] = starts["out"]
-        names, spreads, constants = [], [], {}
+        names: list[str] = []
+        spreads: list[tuple[bool, ...]] = []
+        constants: dict[str, Any] = {}
         for (kind, number), own in strides.items():
             spread = space.spread(own)
             present = [a for g, s in zip(space.groups, spread, strict=True) if s for a in g]
@@ -244,20 +246,20 @@ class InTiles(_Loop):
         names += [f"part{t.number}" for t in self.totals]
         of_totals = [tuple(n != 1 for n in t.view.dims) for t in self.totals]
         #: for each tile: where it is in each operand, in what is added to sums, and in the sums; the number of its shape
-        self.pieces = []
-        for t in range(tiles.count):
+        self.pieces: list[tuple[list[Any], list[Any], int]] = []
+        for t in range(tiles.number):
             last = t % tiles.pieces == tiles.pieces - 1
             within = slice(0, tiles.rest if last else tiles.step)
-            index = [within if k in self.blocks else tiles.index(t, s) for k, s in enumerate(spreads)]
+            index: list[Any] = [within if k in self.blocks else tiles.part(t, s) for k, s in enumerate(spreads)]
             index += [within] * len(self.totals)
-            self.pieces.append((index, [tiles.index(t, s) for s in of_totals], int(last and tiles.rest != tiles.step)))
+            self.pieces.append((index, [tiles.part(t, s) for s in of_totals], int(last and tiles.rest != tiles.step)))
         shapes = [tiles.shape]
         if tiles.rest != tiles.step:
             shapes.append((tiles.rest, *tiles.shape[1:]))
         self.registers = _Registers(plan, shapes, plain_order(len(tiles.shape)))
         self.body = emit(plan.steps, plan.layout.places, [names, self.registers.names], constants, dtype)
-        shares = min(tiles.count, (2 if self.totals else 4) * threads if threads > 1 else 1)  # a share has sums of its own
-        self.shares = [self.pieces[tiles.count * k // shares : tiles.count * (k + 1) // shares] for k in range(shares)]
+        shares = min(tiles.number, (2 if self.totals else 4) * threads if threads > 1 else 1)  # a share has sums of its own
+        self.shares = [self.pieces[tiles.number * k // shares : tiles.number * (k + 1) // shares] for k in range(shares)]
 
     def _strides(self) -> dict[tuple[str, int], tuple[int, ...]]:
         """Strides of what the body reads and writes, along the axes of the loop."""
@@ -320,7 +322,7 @@ class InTiles(_Loop):
             operands = wholes + [np.empty(t.part, self.dtype) for t in totals]
             mine = [s[number] for s in sums]
             for index, places, shape in shares[number]:
-                tile = list(map(getitem, operands, index))
+                tile: list[np.ndarray] = list(map(getitem, operands, index))
                 body(tile, registers[shape])
                 for total, place, part in zip(mine, places, tile[len(wholes):], strict=True):
                     region = total[place]

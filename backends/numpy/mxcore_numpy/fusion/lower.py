@@ -225,7 +225,8 @@ class Lowering:
 
     def _product(self, node: E.Expr) -> Value | None:
         """A product of several factors: first those that are numbers or broadcast, which is little or no work."""
-        few, many = [], []
+        few: list[Value] = []
+        many: list[Value] = []
         rest = [node]
         while rest:
             e = rest.pop()

@@ -107,7 +107,7 @@ def allocate(steps: Sequence[Step], direct: Mapping[Value, int], ready: Mapping[
             last[a] = t
         if step.op == "store" and step.out is not None:
             made[step.out] = t
-        elif step.result in direct:
+        elif step.result is not None and step.result in direct:
             made[direct[step.result]] = t
     read = {place.number: last.get(value, -1) for value, place in ready.items() if place.kind == "in"}
     in_place = [(i, j) for i, j in pairs if j in made and read.get(i, -1) <= made[j]]

@@ -131,7 +131,7 @@ class Tiles(NamedTuple):
         return -(-self.dims[self.axis] // self.step)
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """Of all tiles."""
         return prod(self.dims[: self.axis]) * self.pieces
 
@@ -140,7 +140,7 @@ class Tiles(NamedTuple):
         """Length of the last piece."""
         return self.dims[self.axis] - (self.pieces - 1) * self.step
 
-    def index(self, tile: int, spread: tuple[bool, ...]) -> tuple[int | slice, ...]:
+    def part(self, tile: int, spread: tuple[bool, ...]) -> tuple[int | slice, ...]:
         """Where an operand that is spread along these dimensions has its part of a tile."""
         tile, piece = divmod(tile, self.pieces)
         index: list[int | slice] = []

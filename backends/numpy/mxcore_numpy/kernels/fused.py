@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,20 +15,35 @@ from ..fusion.loop import bind_loop
 
 __all__ = ["bind", "fused"]
 
+_MOST = 64  # loops that a thread keeps bound for plain calls
 
-def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: dict[str, Any], training: bool,
-         epilogue: Epilogue | None = None) -> Bound | None:
+
+class _Kept(threading.local):
+    """Loops bound by plain calls: a bound loop serves one thread at a time."""
+
+    def __init__(self) -> None:
+        self.loops: dict[tuple, Bound] = {}
+
+
+_KEPT = _Kept()
+
+
+def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: Any, training: bool, epilogue: Epilogue | None = None) -> Bound | None:
     """The loop for these operands; an epilogue belongs into the loop itself, so none is taken."""
-    if epilogue is not None:
-        return None
-    return bind_loop(attrs["loop"], ins, outs)
+    return None if epilogue is not None else bind_loop(attrs["loop"], ins, outs)
 
 
 def fused(xp: Any, *arrays: np.ndarray, loop: Loop, dtypes: Sequence[np.dtype]) -> tuple[np.ndarray, ...]:
-    """The loop for arrays as they come, bound for this call alone."""
-    ins = [Spec(a.shape, a.dtype, plain_order(a.ndim)) for a in arrays]
+    """The loop for arrays as they come."""
+    key = loop, tuple(dtypes), *[(a.shape, a.dtype) for a in arrays]
     shapes = [loop.shape if r is None else r.shape for r in loop.reductions]
-    bound = bind_loop(loop, ins, [Spec(s, np.dtype(d), plain_order(len(s))) for s, d in zip(shapes, dtypes, strict=True)])
+    bound = _KEPT.loops.get(key)
+    if bound is None:
+        if len(_KEPT.loops) >= _MOST:
+            _KEPT.loops.clear()
+        outs = [Spec(s, np.dtype(d), plain_order(len(s))) for s, d in zip(shapes, dtypes, strict=True)]
+        bound = bind_loop(loop, [Spec(a.shape, a.dtype, plain_order(a.ndim)) for a in arrays], outs)
+        _KEPT.loops[key] = bound
     results = tuple(np.empty(s, d) for s, d in zip(shapes, dtypes, strict=True))
     bound.prepare(arrays)
     bound.run(arrays, results)
