@@ -16,6 +16,12 @@ def _compiled(module: str, name: str) -> KernelEntry:
     return KernelEntry(None, 10, None, "onednn", f"mxcore_onednn.{module}:bind_{name}")
 
 
+def _both(module: str, name: str) -> KernelEntry:
+    """As :func:`_entry`, where one module has both forms."""
+    here = f"mxcore_onednn.{module}:"
+    return KernelEntry(here + name, 10, f"{here}takes_{name}", "onednn", f"{here}bind_{name}")
+
+
 TABLE = {
     "Convolution": _entry("convolution", "convolution"),
     "Deconvolution": _entry("convolution", "deconvolution"),
@@ -39,4 +45,10 @@ TABLE = {
     "log_softmax": _compiled("softmax", "log_softmax"),
     "_backward_softmax": _compiled("softmax", "backward_softmax"),
     "_backward_log_softmax": _compiled("softmax", "backward_log_softmax"),
+    "RNN": _both("recurrent", "rnn"),
+    "_backward_RNN": _both("recurrent", "backward_rnn"),
+    "_fused": _compiled("eltwise", "fused"),
+    "_copy": _compiled("rearrange", "copy"),
+    "Concat": _compiled("rearrange", "concat"),
+    **dict.fromkeys(("Reshape", "Flatten", "_rows", "_reshape_to_like", "reshape_like"), _compiled("rearrange", "reshape")),
 }
