@@ -145,7 +145,7 @@ class _Layer(Bound):
         binaries = [(Arg.post(i), p.input) for i, p in enumerate(primitive.post) if isinstance(p, Binary)]
         self._call = Call(primitive, [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if bias else []), Arg.DST, *(a for a, _ in binaries)])
         self._packed = Packed(primitive.layout(Arg.WEIGHTS), view)
-        self._bias, self._operands = bias, [place for _, place in binaries]
+        self._bias, self._operands = bias, tuple(place for _, place in binaries)
         order = side.order(ndim)
         self._take = Incoming(data, order) if side.first(data.shape)[1] <= _FEW else None
         self.in_orders = [None if self._take else order, None, *[plain_order(1) if bias else None] * (own - 2),
@@ -158,7 +158,12 @@ class _Layer(Bound):
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
         data = ins[0] if self._take is None else self._take(ins[0])
-        self._call(data, self._packed.memory, *((ins[2],) if self._bias else ()), outs[0], *[ins[i] for i in self._operands])
+        if self._operands:
+            self._call(data, self._packed.memory, *((ins[2],) if self._bias else ()), outs[0], *[ins[i] for i in self._operands])
+        elif self._bias:
+            self._call(data, self._packed.memory, ins[2], outs[0])
+        else:
+            self._call(data, self._packed.memory, outs[0])
 
 
 def _all_float(specs: Sequence[Spec | None]) -> bool:

@@ -3,8 +3,7 @@
 ``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP. Two habits of that library are corrected:
 its workers wait for new work by spinning for milliseconds, which robs other threads of their cores
 (``GOMP_SPINCOUNT`` is read when it is loaded), and the number of its threads is a property of the calling thread
-(:class:`Thread` sets it). A third: a forked process has none of the workers, and would wait for them for ever; so they are
-sent home before a fork, and come anew in both processes when there is work.
+(:class:`Thread` sets it).
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from mxcore.errors import MXNetError
 
 from .codes import Status
 
-__all__ = ["OneDNNError", "Thread", "Unsupported", "engine", "function", "library", "locate", "missing", "this_thread", "version"]
+__all__ = ["OneDNNError", "Thread", "Threads", "Unsupported", "engine", "function", "library", "locate", "missing",
+           "threads", "version"]
 
 DISTRIBUTION, FILE, OPENMP = "onednn-cpu-gomp", "libdnnl.so.3", "libgomp.so.1"
 OVERRIDE = "MXCORE_ONEDNN_LIBRARY"
@@ -101,10 +101,13 @@ def library() -> C.CDLL:
         raise OneDNNError(f"oneDNN is not to be had: {reason}")
     _openmp()
     try:
-        return C.CDLL(str(locate()))
+        lib = C.CDLL(str(locate()))
     except OSError as error:
         raise OneDNNError(f"{locate()} cannot be loaded: {error}. MXCORE_PLUGINS names the plugins to use where this one is "
                           "not wanted") from error
+    for destroy in (lib.dnnl_memory_destroy, lib.dnnl_stream_destroy):
+        destroy.argtypes = (C.c_void_p,)  # takes the handle as a number, also while the interpreter shuts down
+    return lib
 
 
 @functools.cache
@@ -151,50 +154,52 @@ def engine() -> C.c_void_p:
     return made
 
 
-class Thread(threading.local):
-    """What each Python thread has of its own: a stream, a scratchpad, and its number of OpenMP threads.
+class Thread:
+    """What a Python thread has of its own: a stream, a scratchpad, and its number of OpenMP threads.
 
     Attributes
     ----------
     stream : int
         Handle of the stream.
     address, size : int
-        The scratchpad; see :meth:`scratchpad`.
+        The scratchpad, the same memory for all primitives of the thread; see :meth:`grow`.
     """
 
-    def __init__(self) -> None:
-        import numpy as np
+    __slots__ = ("_block", "_destroy", "address", "size", "stream")
 
-        self._empty = np.empty
+    def __init__(self) -> None:
         _openmp().omp_set_num_threads(C.c_int(default_threads()))
         made = C.c_void_p()
         function("stream_create")(C.byref(made), engine(), C.c_uint(1))
-        self.stream = made.value
+        self.stream, self._destroy = made.value, library().dnnl_stream_destroy
         self.address = self.size = 0
-        self._owner = _Owned(made)
 
-    def scratchpad(self, size: int) -> int:
-        """Address of memory of at least ``size`` bytes, on a cache line; the same for all primitives of the thread."""
-        if size > self.size:
-            self._block = self._empty(size + 64, "uint8")
-            self.address, self.size = -(-self._block.ctypes.data // 64) * 64, size
-        return self.address
+    def grow(self, size: int) -> None:
+        """Make the scratchpad one of at least ``size`` bytes, on a cache line."""
+        import numpy as np
 
-
-class _Owned:
-    """Destroys a stream with its thread."""
-
-    def __init__(self, handle: C.c_void_p) -> None:
-        self.handle, self.destroy = handle, library().dnnl_stream_destroy
+        self._block = np.empty(size + 64, "uint8")
+        self.address, self.size = -(-self._block.ctypes.data // 64) * 64, size
 
     def __del__(self) -> None:
-        self.destroy(self.handle)
+        if hasattr(self, "stream"):  # not where the constructor raised
+            self._destroy(self.stream)
+
+
+class Threads(threading.local):
+    """Has in ``mine`` the :class:`Thread` of the thread that asks."""
+
+    def __init__(self) -> None:
+        self.mine = Thread()
 
 
 @functools.cache
-def this_thread() -> Thread:
-    """The object whose attributes are those of the calling thread."""
+def threads() -> Threads:
+    """The threads of this process.
+
+    OpenMP's workers do not survive a fork, and a child would wait for them for ever: they are sent home before one.
+    """
     pause = getattr(_openmp(), "omp_pause_resource_all", None)  # of OpenMP 5, GCC 9
     if pause is not None and hasattr(os, "register_at_fork"):
         os.register_at_fork(before=lambda: pause(C.c_int(1)))
-    return Thread()
+    return Threads()

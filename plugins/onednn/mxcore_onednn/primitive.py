@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .codes import ANY, Algorithm, Arg, type_code
-from .library import Unsupported, engine, failed, function, library, this_thread
+from .library import Unsupported, engine, failed, function, library, threads
 
 __all__ = ["Binary", "Call", "Eltwise", "Layout", "PostOp", "Primitive", "Sum", "address", "aligned", "layout_of", "reorder",
            "supported"]
@@ -211,7 +211,7 @@ class Primitive:
     __slots__ = ("_destroy", "_destroy_descriptor", "code", "descriptor", "post", "scratch_bytes")
 
     def __init__(self, kind: str, *arguments: Any, post: Sequence[PostOp] = (), code: bool = True) -> None:
-        lib, _ = library(), this_thread().stream  # which also sets the number of threads that the code is made for
+        lib, _ = library(), threads().mine  # which also sets the number of threads that the code is made for
         self._destroy, self._destroy_descriptor = lib.dnnl_primitive_destroy, lib.dnnl_primitive_desc_destroy
         self.code, self.descriptor, self.post = C.c_void_p(), C.c_void_p(), tuple(post)
         attributes = _Attributes(post)
@@ -276,49 +276,48 @@ class Call:
         Which arguments (:class:`mxcore_onednn.codes.Arg`) the arrays of a call are, in order.
     """
 
-    __slots__ = ("_addresses", "_arguments", "_count", "_destroy", "_execute", "_memories", "_scratch", "_scratch_at",
-                 "_scratch_bytes", "_set", "_thread", "primitive")
+    __slots__ = ("_addresses", "_arguments", "_at", "_code", "_count", "_destroy", "_execute", "_memories", "_scratch_at",
+                 "_scratch_bytes", "_set", "_threads", "primitive")
 
     def __init__(self, primitive: Primitive, arguments: Sequence[int]) -> None:
         lib = library()
         self.primitive, self._destroy, self._memories = primitive, lib.dnnl_memory_destroy, []
-        self._thread = this_thread()
+        self._threads, self._code = threads(), primitive.code.value
         self._execute = lib["dnnl_primitive_execute"]
         self._execute.argtypes = (C.c_void_p, C.c_void_p, C.c_int, C.c_void_p)
         self._set = C.PyDLL(None, handle=lib._handle)["dnnl_memory_set_data_handle"]  # so short that the GIL is kept
         self._set.argtypes = (C.c_void_p, C.c_void_p)
-        self._scratch, self._scratch_at, self._scratch_bytes = None, 0, primitive.scratch_bytes
-        wanted = [*arguments, *([Arg.SCRATCHPAD] if self._scratch_bytes else [])]
+        wanted = [*arguments, Arg.SCRATCHPAD] if primitive.scratch_bytes else list(arguments)
         self._arguments = (_Argument * len(wanted))()
         for slot, argument in zip(self._arguments, wanted, strict=True):
             memory, layout = C.c_void_p(), primitive.layout(argument)
             function("memory_create")(C.byref(memory), layout.handle, engine(), C.c_void_p())
             self._memories.append(memory.value)
             slot.arg, slot.memory = argument, memory.value
-        if self._scratch_bytes:
-            self._scratch = self._memories[-1]
-        self._count, self._addresses = len(wanted), [0] * len(arguments)
+        self._at, self._count, self._addresses = C.addressof(self._arguments), len(wanted), [0] * len(arguments)
+        self._scratch_bytes, self._scratch_at = primitive.scratch_bytes, 0
 
     def __call__(self, *arrays: np.ndarray) -> None:
         """Run on arrays of the layouts that the primitive was made for (that is not checked)."""
-        i, addresses = 0, self._addresses
+        i, known = 0, self._addresses
         for array in arrays:
             at = address(array)
-            if at != addresses[i]:
+            if at != known[i]:
                 self._set(self._memories[i], at)
-                addresses[i] = at
+                known[i] = at
             i += 1
-        thread = self._thread
-        if self._scratch is not None:
-            at = thread.scratchpad(self._scratch_bytes)
-            if at != self._scratch_at:
-                self._set(self._scratch, at)
-                self._scratch_at = at
-        status = self._execute(self.primitive.code, thread.stream, self._count, self._arguments)
+        thread = self._threads.mine
+        if self._scratch_bytes:
+            if self._scratch_bytes > thread.size:
+                thread.grow(self._scratch_bytes)
+            if self._scratch_at != thread.address:
+                self._set(self._memories[-1], thread.address)
+                self._scratch_at = thread.address
+        status = self._execute(self._code, thread.stream, self._count, self._at)
         if status:
             failed(status, "primitive_execute")
 
     def __del__(self) -> None:
         for memory in self._memories:
-            self._destroy(C.c_void_p(memory))
+            self._destroy(memory)
 

@@ -221,3 +221,10 @@ def test_memory_does_not_grow(onednn):
     work(300)
     gc.collect()
     assert info().uordblks - before < 300 * 1000  # less than a memory object for each
+
+
+def test_the_interpreter_ends_quietly(onednn):
+    code = ("import mxcore as mx; net = mx.gluon.nn.Conv2D(8, 3); net.initialize(); net.hybridize();"
+            "net(mx.nd.ones((1, 8, 9, 9))).wait_to_read()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr.decode()) == (0, "")
