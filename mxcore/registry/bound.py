@@ -125,7 +125,7 @@ def order_of(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) ->
 
 
 class Epilogue(NamedTuple):
-    """What is to happen to the only output of a kernel before it is stored.
+    """What is to happen to the first output of a kernel before it is stored.
 
     ``expr`` is a scalar expression over ``"acc"`` (the kernel's result) and the names of further inputs, which follow
     the operator's own in ``ins``. A ``bind`` that cannot do it answers None and is asked again without.

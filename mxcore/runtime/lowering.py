@@ -213,7 +213,7 @@ class _Lowering:
         news = [specs[p] for p in places]
         outs += [Spec(s.shape, s.dtype, plain_order(len(s.shape))) for s in news]  # type: ignore[union-attr]
         for bind in binders:
-            found = self._with_epilogue(node, bind, ins, specs, outs, entries) if "epilogue" in self.on and not places else None
+            found = self._with_epilogue(node, bind, ins, specs, outs, entries) if "epilogue" in self.on else None
             if found is None:
                 bound = bind(specs, outs, node.attrs, joint.training)
                 if bound is None:
@@ -226,10 +226,10 @@ class _Lowering:
 
     def _with_epilogue(self, node: Node, bind: Any, ins: tuple[int, ...], specs: list, outs: list[Spec],
                        entries: list[Entry]) -> tuple | None:
-        """Bind ``node`` together with the loop that is the only reader of its only result."""
+        """Bind ``node`` together with the loop that is the only reader of its first result."""
         e = entries[0]
         users = self.users.get(e, [])
-        if len(entries) != 1 or e in self.ends or len(users) != 1 or node.op.name == "_fused":  # type: ignore[union-attr]
+        if e in self.ends or len(users) != 1 or node.op.name == "_fused":  # type: ignore[union-attr]
             return None
         after = users[0]
         if after.op.name != "_fused" or self.phase[after] != self.phase[node]:  # type: ignore[union-attr]
@@ -253,7 +253,7 @@ class _Lowering:
             return None
         self.absorbed.add(after)
         shown = Node(node.op, node.attrs, node.inputs, node.name, {**(node.text or {}), **(after.text or {})})
-        return bound, shown, ins + more, [(after, 0)]
+        return bound, shown, ins + more, [(after, 0), *entries[1:]]
 
     def _placed(self, node: Node, ins: tuple[int, ...], outs: tuple[int, ...], bound: Bound, specs: list[Spec],
                 mutated: tuple[int, ...]) -> list[Step]:
