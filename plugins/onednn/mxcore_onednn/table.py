@@ -31,7 +31,6 @@ TABLE = {
     "Pooling": _entry("pooling", "pooling"),
     "_pool_scatter": _entry("pooling", "pool_scatter"),
     "_pool_spread": _entry("pooling", "pool_spread"),
-    "_copy": _compiled("copying", "copy"),
     "FullyConnected": _compiled("product", "dense"),
     "dot": _compiled("product", "dot"),
     "_backward_dot": _compiled("product", "backward_dot"),
