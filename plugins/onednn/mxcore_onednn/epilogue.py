@@ -1,6 +1,7 @@
 """Scalar expressions over the result of a kernel, as post-ops of oneDNN.
 
-An expression is taken apart from the outside in: what is done last is found first, until ``acc`` is reached.
+An expression is taken apart from the outside in: what is done last is found first, until ``acc`` is reached. oneDNN's
+maxima and clipping turn nan into the limit, as MXNet's ``Activation`` and ``Pooling`` do; NumPy's keep it.
 """
 
 from __future__ import annotations
