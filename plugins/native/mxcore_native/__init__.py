@@ -1,0 +1,1 @@
+"""mxcore-native: fused loops compiled with the C compiler of the system."""

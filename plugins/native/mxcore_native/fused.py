@@ -1,0 +1,170 @@
+"""``_fused`` by compiled code: bound to what runs until the compiler is done, and then to its function."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from mxcore.registry import expr as E
+from mxcore.registry.bound import Bound, Epilogue, Spec, plain_order
+from mxcore.registry.kernels import binders_of
+from mxcore.registry.loop import Loop
+from mxcore_numpy.threads import parallel, width
+
+from . import gomp
+from .compiler import CompileError, compiler, mode
+from .cost import nanoseconds
+from .nest import Nest, Word
+from .shape import Shape
+from .workshop import WORKSHOP
+
+__all__ = ["Native", "bind"]
+
+_RUNS = 3  # after so many a loop is worth compiling
+_ALONE = 30_000.0  # nanoseconds of work that are not worth waking another thread
+
+
+def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: dict[str, Any], training: bool,
+         epilogue: Epilogue | None = None) -> Bound | None:
+    """The loop for these operands, compiled or to be compiled; None where NumPy is as fast."""
+    if epilogue is not None:
+        return None
+    other = _other(ins, outs, attrs, training)
+    if other is None:
+        return None
+    try:
+        return _native(other, attrs["loop"], ins, outs, width())
+    except CompileError as error:
+        WORKSHOP.trouble = str(error)
+        WORKSHOP.tell()
+        return other
+
+
+def _other(*given: Any) -> Bound | None:
+    """What would be bound if this plugin were not there."""
+    binders = binders_of("numpy", "_fused")
+    for binder in binders[binders.index(bind) + 1:]:
+        found = binder(*given)
+        if found is not None:
+            return found
+    return None
+
+
+def _native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], threads: int) -> Bound:
+    read = {n for e in loop.exprs for n in E.leaves(e)}
+    used = [i for i, n in enumerate(loop.names) if n in read]
+    lying = [s if o is None else s.ordered(o) for s, o in zip(ins, other.in_orders, strict=True)]
+    written = [s.ordered(o) for s, o in zip(outs, other.out_orders, strict=True)]
+    work = nanoseconds(loop, compiler().vector)
+    if work is None or not prod(loop.shape) or not all(map(_is_plain, [*[lying[i] for i in used], *written])):
+        return other
+    order = next((o for o, r in zip(other.out_orders, loop.reductions, strict=True) if r is None), None) or \
+        next((s.order for s in lying if s.shape == loop.shape and s.order is not None), None) or plain_order(len(loop.shape))
+    if work * prod(loop.shape) < _ALONE:
+        threads = 1
+    nest = Nest(Shape(loop, lying, written, order, threads, used), threads)
+    return Native(other, nest, threads)
+
+
+def _is_plain(s: Spec) -> bool:
+    """Whether it is known how an array lies, in whole elements, and its type is one that is computed with."""
+    known = s.order is not None or s.steps is not None
+    return known and all(step % s.dtype.itemsize == 0 for step in s.strides)
+
+
+class Native(Bound):
+    """A loop that another bound call computes until its own function is there.
+
+    Parameters
+    ----------
+    other : Bound
+        It says what orders are wanted and what may be in place.
+    nest : Nest
+    threads : int
+    """
+
+    def __init__(self, other: Bound, nest: Nest, threads: int) -> None:
+        self.other = other
+        self.in_orders, self.out_orders = other.in_orders, other.out_orders
+        self.in_place, self.prepared = other.in_place, other.prepared
+        self.kernel = WORKSHOP.kernel(nest.text, nest.functions)
+        self.words = array("q", nest.words)
+        self.at = self.words.buffer_info()[0]
+        self.buffers = [np.zeros(n) for _, n in nest.buffers]
+        for (slot, _), buffer in zip(nest.buffers, self.buffers, strict=True):
+            self.words[slot] = buffer.__array_interface__["data"][0]
+        self.ins = [(slot, i) for slot, kind, i in nest.objects if kind == "in"]
+        self.outs = [(slot, j) for slot, kind, j in nest.objects if kind != "in"]
+        self.threads = threads if nest.shares > 1 else 1
+        self.words[Word.THREADS] = self.threads
+        self.runs = 0
+        self.waits = mode() == "wait"
+        if self.kernel.call is not None:
+            self._switch()
+        elif self.waits:
+            WORKSHOP.note(self.kernel)
+
+    @property
+    def label(self) -> str:  # type: ignore[override]
+        """For people."""
+        return "compiled loop" if self.kernel.call is not None else f"{self.other.label}, until it is compiled"
+
+    def prepare(self, ins: Sequence[np.ndarray]) -> None:
+        """What the other one needs; compiled code needs nothing."""
+        if self.kernel.call is None:
+            self.other.prepare(ins)
+
+    def run(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        """The loop; this method is replaced when the function is there."""
+        kernel = self.kernel
+        if self.waits and kernel.call is None:
+            WORKSHOP.finish()
+        if kernel.call is not None:
+            self._switch()
+            self.run(ins, outs)
+            return
+        WORKSHOP.tell()
+        if kernel.failed:
+            self.run = self.other.run  # type: ignore[method-assign]
+        else:
+            self.runs += 1
+            if self.runs >= _RUNS:
+                WORKSHOP.ask(kernel)
+        self.other.run(ins, outs)
+
+    def _switch(self) -> None:
+        """From now on the compiled function."""
+        pool = self.threads > 1 and not gomp.parallel_address()
+        self.run = self._in_pool if pool else self._compiled  # type: ignore[method-assign]
+
+    def _compiled(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        words = self.words
+        for slot, i in self.ins:
+            words[slot] = id(ins[i])
+        for slot, j in self.outs:
+            words[slot] = id(outs[j])
+        if self.threads > 1:
+            words[Word.PARALLEL] = gomp.parallel_address()
+        if self.kernel.call(self.at):
+            self._elsewhere(ins, outs)
+
+    def _in_pool(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        """In threads of Python, where GNU OpenMP is not there."""
+        words, work = self.words, self.kernel.work
+        for slot, i in self.ins:
+            words[slot] = id(ins[i])
+        for slot, j in self.outs:
+            words[slot] = id(outs[j])
+        if not self.kernel.begin(self.at):
+            self._elsewhere(ins, outs)
+            return
+        parallel(lambda _: work(self.at), self.threads, self.threads)
+
+    def _elsewhere(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        """Arrays that lie otherwise than the program said."""
+        self.other.prepare(ins)
+        self.other.run(ins, outs)

@@ -1,0 +1,42 @@
+"""GNU OpenMP's threads, those that oneDNN uses too."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+
+__all__ = ["parallel_address"]
+
+_SPINS = "1000"  # turns that an idle worker makes before it sleeps; by default it robs other threads of their cores
+
+#: set in a forked child: the workers did not come along, and waiting for them would never end
+_forked = False
+
+
+def parallel_address() -> int:
+    """Address of ``GOMP_parallel(function, data, threads, flags)``; 0 where it is not to be had."""
+    return 0 if _forked else _found()
+
+
+@functools.cache
+def _found() -> int:
+    spins = "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ
+    if spins:
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
+    try:
+        library = ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return 0
+    finally:
+        if spins:  # not for the processes that this one starts
+            del os.environ["GOMP_SPINCOUNT"]
+    return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value or 0
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_after_fork)
