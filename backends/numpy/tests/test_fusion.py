@@ -346,6 +346,6 @@ def test_the_operator_uses_it():
     results = resolve(OPS["_fused"], "numpy")(XP, x, row, loop=loop, dtypes=(F4, F4))
     for got, want in zip(results, run_loop(XP, loop, [x, row], (F4, F4))):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
-    (bind,) = binders_of("numpy", "_fused")
+    bind = next(b for b in binders_of("numpy", "_fused") if b.__module__.startswith("mxcore_numpy"))
     bound = bind([lies(x), lies(row)], [lies(x), lies(row)], {"loop": loop}, False)
     assert bound.label == "2 ufuncs at once"

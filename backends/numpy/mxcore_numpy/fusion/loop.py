@@ -22,10 +22,12 @@ from .sums import summation
 
 __all__ = ["AtOnce", "InTiles", "bind_loop"]
 
-_ARENA = 3 << 19  # bytes of scratch registers of a thread
-_NEAR = 1 << 20  # bytes of a tile's registers and operands: about a core's second-level cache. Less would mean more calls,
-# and threads that wait for each other's turn with the interpreter: 64 thousand elements were best for two threads
-_LEAST, _MOST = 1 << 13, 1 << 17  # elements of a tile
+_ARENA = 3 << 20  # bytes of scratch registers of a thread
+# Elements of a tile. Its registers and operands should be in the second-level cache of a core. But between two calls a
+# thread needs the interpreter, which another may hold just then, and waking up costs as much as a thousand elements: so
+# with threads tiles are not much smaller than what was best for two, 48 to 64 thousand, however many registers there are.
+_NEAR = 1 << 20  # bytes
+_LEAST, _LEAST_SHARED, _MOST = 1 << 13, 3 << 14, 1 << 17
 _OWN = 1 << 15  # bytes of registers that a small loop has for itself
 _ALONE = 100_000.0  # nanoseconds of work that are not worth waking another thread
 _SHORT = 512  # elements in a row below which a repeated row is written out
@@ -67,14 +69,16 @@ def bind_loop(loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], threads: in
     threads = width() if threads is None else threads
     if plan.cost <= _ALONE:
         threads = 1
+    layout, itemsize = plan.layout, loop.dtype.itemsize
+    scratch = max(itemsize * layout.wide + layout.byte, 1)
     if tile is None:
-        layout, itemsize = plan.layout, loop.dtype.itemsize
         operands = len(plan.used_ins) + len(outs) - sum(plan.summed)
-        tile = _NEAR // max(itemsize * (layout.wide + operands) + layout.byte, 1)
-        tile = min(max(tile >> 10 << 10, _LEAST), _MOST, _ARENA // (itemsize * (layout.wide + 1) + layout.byte))
+        least = _LEAST if threads == 1 else _LEAST_SHARED
+        tile = min(max(_NEAR // (scratch + itemsize * operands) >> 10 << 10, least), _MOST)
         if threads > 1:  # as many for each
             each = -(-size // threads)
-            tile = max(-(-each // -(-each // tile)), min(tile, _LEAST))
+            tile = max(-(-each // -(-each // tile)), _LEAST)
+    tile = min(tile, _ARENA * 3 // 4 // scratch)  # pieces are rounded up by a fourth at most
     return AtOnce(plan) if size <= tile and threads == 1 else InTiles(plan, tile, threads)
 
 
