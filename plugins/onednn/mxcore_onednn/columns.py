@@ -99,11 +99,14 @@ class _Weights:
         self._dense = Packed(Layout(g.weight, _FLOAT, steps), WeightView(g.weight))
         source = _matrix(inner, f, turned=True) if by_column else _matrix(f, inner)
         self._bytes, self.memory = wanted.nbytes, None
-        self._call = Call(reorder(source, wanted), [Arg.SRC, Arg.DST])
+        self._call = None if source == wanted else Call(reorder(source, wanted), [Arg.SRC, Arg.DST])
 
     def fill(self, weight: np.ndarray) -> None:
         """Pack a weight."""
         self._dense.fill(weight)
+        if self._call is None:
+            self.memory = self._dense.memory
+            return
         if self.memory is None:
             self.memory = aligned(self._bytes)
         self._call(self._dense.memory, self.memory)
@@ -112,6 +115,7 @@ class _Weights:
     def release(self) -> None:
         """Give the memory back."""
         self.memory = None
+        self._dense.release()
 
 
 def _flat(post: PostOp, rows: int) -> PostOp:
@@ -123,12 +127,14 @@ def _flat(post: PostOp, rows: int) -> PostOp:
 
 
 class ColumnsLayer(Bound):
-    """``_conv`` and ``Convolution``."""
+    """``_conv`` and ``Convolution``; a weight that is ``new`` for each run is not packed, which would take too long."""
 
-    def __init__(self, g: Geometry, ins: Sequence[Spec], bias: bool, own: int, out: Spec, post: Sequence[PostOp]) -> None:
+    def __init__(self, g: Geometry, ins: Sequence[Spec], bias: bool, own: int, out: Spec, post: Sequence[PostOp],
+                 new: bool) -> None:
         w, f, order = _Windows(g), g.y[1], channels_last(len(g.x))
-        primitive = Primitive("matmul", _matrix(w.rows, w.columns), Layout((w.columns, f), _FLOAT),
-                              _matrix(1, f) if bias else None, _matrix(w.rows, f), post=[_flat(p, w.rows) for p in post])
+        weight = _matrix(w.columns, f, turned=True) if new else Layout((w.columns, f), _FLOAT)
+        primitive = Primitive("matmul", _matrix(w.rows, w.columns), weight, _matrix(1, f) if bias else None,
+                              _matrix(w.rows, f), post=[_flat(p, w.rows) for p in post])
         binaries = [(Arg.post(i), p.input) for i, p in enumerate(post) if isinstance(p, Binary)]
         self._call = Call(primitive, [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if bias else []), Arg.DST, *(a for a, _ in binaries)])
         self._windows, self._bias, self._operands = w, bias, [place for _, place in binaries]

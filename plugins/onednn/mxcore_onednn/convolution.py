@@ -170,8 +170,8 @@ def _all_float(specs: Sequence[Spec | None]) -> bool:
     return all(s is None or s.dtype == _FLOAT for s in specs)
 
 
-def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], epilogue: Epilogue | None, bias: bool,
-                reverse: bool, plain: bool) -> Bound | None:
+def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                epilogue: Epilogue | None, bias: bool, reverse: bool, plain: bool) -> Bound | None:
     side = _Side((attrs.get("layout") or "").endswith("C"), plain)
     own = len(ins) - (len(epilogue.names) if epilogue else 0)
     out = outs[0]
@@ -185,7 +185,7 @@ def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, An
         return None
     try:
         if not reverse and not side.last and suits(g):
-            return ColumnsLayer(g, ins, bias, own, out, post)
+            return ColumnsLayer(g, ins, bias, own, out, post, training)
         if reverse:
             return _Layer(transposed(g, bias, post), WeightView(_turned(g), side.last, True), side, ins, bias, own, out)
         return _Layer(forward(g, plain, bias, post), WeightView(g.weight, side.last), side, ins, bias, own, out)
@@ -196,7 +196,7 @@ def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, An
 def bind_conv(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
               epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_conv``; ``plain`` asks for data in C order instead of channels last."""
-    return _bind_layer(ins, outs, attrs, epilogue, False, False, plain)
+    return _bind_layer(ins, outs, attrs, training, epilogue, False, False, plain)
 
 
 def _has_bias(ins: Sequence[Spec | None], attrs: Mapping[str, Any], epilogue: Epilogue | None) -> bool:
@@ -207,14 +207,14 @@ def _has_bias(ins: Sequence[Spec | None], attrs: Mapping[str, Any], epilogue: Ep
 def bind_convolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                      epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``Convolution``."""
-    return _bind_layer(ins, outs, attrs, epilogue, _has_bias(ins, attrs, epilogue), False, plain)
+    return _bind_layer(ins, outs, attrs, training, epilogue, _has_bias(ins, attrs, epilogue), False, plain)
 
 
 def bind_deconvolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                        epilogue: Epilogue | None = None) -> Bound | None:
     """``Deconvolution``."""
     given = {**attrs, "pad": None} if any(attrs["target_shape"]) else attrs
-    return _bind_layer(ins, outs, given, epilogue, _has_bias(ins, attrs, epilogue), True, False)
+    return _bind_layer(ins, outs, given, training, epilogue, _has_bias(ins, attrs, epilogue), True, False)
 
 
 class _Data(Bound):

@@ -67,8 +67,9 @@ def test_small_images_with_many_channels(bound_like_generic, monkeypatch, dims, 
     arrays, layer = (x, w, numbers(16, seed=2)), {**at, "num_filter": 16}
     y = bound_like_generic.plain("Convolution", arrays, layer)
     extras = {"rows": numbers(*y.shape, seed=3), "line": numbers(16, *(1,) * dims, seed=4)}
-    ran = bound_like_generic(convolution.bind_convolution, "Convolution", arrays, layer, extras=extras,
-                             epilogue=E.maximum(ACC * LINE + ROWS, 0), **NEAR)
+    for training in (True, False):
+        ran = bound_like_generic(convolution.bind_convolution, "Convolution", arrays, layer, extras=extras, training=training,
+                                 epilogue=E.maximum(ACC * LINE + ROWS, 0), **NEAR)
     g = numbers(*y.shape, seed=1)
     back = bound_like_generic(convolution.bind_conv_data, "_conv_data", (g, w, x), at, **NEAR)
     weight = bound_like_generic(convolution.bind_conv_weight, "_conv_weight", (x, g), at, **NEAR)
