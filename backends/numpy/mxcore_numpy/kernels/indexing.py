@@ -1,8 +1,16 @@
-"""Indexing where NumPy's own functions are slow: adding up rows, masks of sequences."""
+"""Indexing where NumPy's own functions are slow: adding up rows, masks of sequences, places prepared for a program."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
+
+from mxcore.registry.bound import Bound, Epilogue, Spec, plain_order
+
+_MOST = 1 << 16  # places that a bound call keeps ready
 
 
 def worth_a_product(data: np.ndarray, like: np.ndarray, indices: np.ndarray, **attrs: Any) -> bool:
@@ -38,3 +46,115 @@ def sequence_mask(xp: Any, data: np.ndarray, sequence_length: np.ndarray, *, use
         rest = slice(max(end, 0), None)
         out[(rest, i) if axis == 0 else (i, rest)] = value
     return out
+
+
+# ---------------------------------------------------------------- bound: one element a row
+class _Places:
+    """Where the elements that an index names along one axis lie in memory, counted from the first."""
+
+    def __init__(self, shape: tuple[int, ...], axis: int, wrap: bool) -> None:
+        self.length, self.step, self.wrap = shape[axis], prod(shape[axis + 1:]), wrap
+        lines = np.arange(prod(shape[:axis]), dtype=np.int64)[:, None] * (self.length * self.step)
+        self.first = (lines + np.arange(self.step)).reshape(-1)
+        self.found = np.empty_like(self.first)
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        """The places, until the next call."""
+        found = self.found
+        np.copyto(found, index.reshape(-1), casting="unsafe")
+        if self.wrap:
+            np.mod(found, self.length, out=found)
+        else:
+            np.maximum(found, 0, out=found)
+            np.minimum(found, self.length - 1, out=found)
+        if self.step > 1:
+            np.multiply(found, self.step, out=found)
+        return np.add(found, self.first, out=found)
+
+
+class _Pick(Bound):
+    label = "take"
+
+    def __init__(self, data: Spec, index: Spec, axis: int, wrap: bool) -> None:
+        self.places = _Places(data.shape, axis, wrap)
+        self.in_orders = [plain_order(len(data.shape)), plain_order(len(index.shape))]
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        np.take(ins[0].reshape(-1), self.places(ins[1]), out=outs[0].reshape(-1), mode="clip")
+
+
+class _BackwardPick(_Pick):
+    label = "put"
+
+    def __init__(self, data: Spec, index: Spec, head: Spec, axis: int, wrap: bool) -> None:
+        super().__init__(data, index, axis, wrap)
+        self.in_orders = [plain_order(len(head.shape)), None, self.in_orders[1]]
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        outs[0].fill(0)
+        outs[0].reshape(-1)[self.places(ins[2])] = ins[0].reshape(-1)
+
+
+def _few(data: Spec | None, index: Spec | None, axis: int | None) -> bool:
+    return (data is not None and index is not None and axis is not None and -len(data.shape) <= axis < len(data.shape)
+            and index.dtype.kind in "iuf" and 0 < index.size <= _MOST and data.size // max(data.shape[axis], 1) == index.size)
+
+
+def bind_pick(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+              epilogue: Epilogue | None = None) -> Bound | None:
+    """``pick`` of so many elements that their places are worth keeping."""
+    data, index = ins
+    if epilogue is not None or not _few(data, index, attrs["axis"]):
+        return None
+    bound = _Pick(data, index, attrs["axis"] % len(data.shape), attrs["mode"] == "wrap")  # type: ignore[arg-type, union-attr]
+    bound.out_orders = [plain_order(len(outs[0].shape))]
+    return bound
+
+
+def bind_pick_back(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                   epilogue: Epilogue | None = None) -> Bound | None:
+    """``_backward_pick``."""
+    head, _, index = ins
+    out = outs[0]
+    if epilogue is not None or head is None or head.dtype != out.dtype or not _few(out, index, attrs["axis"]):
+        return None
+    bound = _BackwardPick(out, index, head, attrs["axis"] % len(out.shape), attrs["mode"] == "wrap")  # type: ignore[arg-type]
+    bound.out_orders = [plain_order(len(out.shape))]
+    return bound
+
+
+# ---------------------------------------------------------------- bound: slices
+class _Rows(Bound):
+    label = "take"
+
+    def __init__(self, table: int, table_spec: Spec, index: Spec, out: Spec, wrap: bool) -> None:
+        self.table, self.index, self.mode = table, 1 - table, "wrap" if wrap else "clip"
+        self.numbers = np.empty(index.shape, np.int64)
+        orders = {table: plain_order(len(table_spec.shape)), 1 - table: plain_order(len(index.shape))}
+        self.in_orders, self.out_orders = [orders[0], orders[1]], [plain_order(len(out.shape))]
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        np.copyto(self.numbers, ins[self.index], casting="unsafe")
+        np.take(ins[self.table], self.numbers, axis=0, out=outs[0], mode=self.mode)
+
+
+def _bind_rows(table: Spec | None, index: Spec | None, place: int, out: Spec, wrap: bool) -> Bound | None:
+    if table is None or index is None or index.dtype.kind not in "iuf" or not out.size or table.dtype != out.dtype:
+        return None
+    return _Rows(place, table, index, out, wrap)
+
+
+def bind_take(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+              epilogue: Epilogue | None = None) -> Bound | None:
+    """``take`` along the first axis, where no index is an error."""
+    if epilogue is not None or attrs["axis"] != 0 or attrs["mode"] == "raise":
+        return None
+    return _bind_rows(ins[0], ins[1], 0, outs[0], attrs["mode"] == "wrap")
+
+
+def bind_embedding(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                   epilogue: Epilogue | None = None) -> Bound | None:
+    """``Embedding``."""
+    if epilogue is not None or ins[1] is None or ins[1].shape != (attrs["input_dim"], attrs["output_dim"]):
+        return None
+    return _bind_rows(ins[1], ins[0], 1, outs[0], False)
