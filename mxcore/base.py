@@ -33,7 +33,7 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in (
     Setting("MXCORE_PROFILER_AUTOSTART", "0", "1: the profiler runs from the start; profile.json is written at exit",
             "MXNET_PROFILER_AUTOSTART"),
     Setting("MXCORE_FALLBACK", "warn", "host fallbacks of a backend: 'allow', 'warn' or 'error'"),
-    Setting("MXCORE_OPTIMIZER_AGGREGATION_SIZE", None, "weights updated in one call: SGD, LARS 4, LAMB 45",
+    Setting("MXCORE_OPTIMIZER_AGGREGATION_SIZE", None, "weights updated in one call; default: all of a type, LARS 4, LAMB 45",
             "MXNET_OPTIMIZER_AGGREGATION_SIZE"),
     Setting("MXCORE_HOME", None, "folder of data sets and caches; default ~/.mxnet", "MXNET_HOME"),
     Setting("MXCORE_GLUON_REPO", None, "address to download data sets and models from, instead of their own sites",

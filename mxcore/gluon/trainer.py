@@ -154,12 +154,13 @@ class Trainer:
 
     def _check_stale(self, ignore_stale_grad: bool) -> None:
         for param in self._params:
-            param.list_data()  # an error where it is not initialized, before any other is looked at
+            if param._data is None:
+                param.list_data()  # an error, before any other is looked at
         if ignore_stale_grad:
             return
         for param in self._params:
             if param._grad_req != "null":
-                for data in param.list_data():
+                for data in param._data:  # type: ignore[union-attr]
                     if not data._fresh_grad:
                         raise UserWarning(
                             f"Gradient of Parameter `{param.name}` on context {data.ctx} has not been updated by "
@@ -181,34 +182,26 @@ class Trainer:
 
     def _update(self, ignore_stale_grad: bool) -> None:
         for number, updater in enumerate(self._updaters):
-            numbers: list[int] = []
-            grads: list[NDArray] = []
-            weights: list[NDArray] = []
-            for i, param in enumerate(self._params):
-                if param._grad_req == "null":
-                    continue
-                weight = param.list_data()[number]
-                if not ignore_stale_grad or weight._fresh_grad:
-                    numbers.append(i)
-                    grads.append(param.list_grad()[number])
-                    weights.append(weight)
-                    weight._fresh_grad = False
-            if numbers:
-                updater(numbers, grads, weights)
+            live = [i for i, param in enumerate(self._params) if param._grad_req != "null" and (
+                not ignore_stale_grad or param._data[number]._fresh_grad)]  # type: ignore[index]
+            weights = [self._params[i]._data[number] for i in live]  # type: ignore[index]
+            for weight in weights:
+                weight._fresh_grad = False
+            updater(live, [self._params[i]._grad[number] for i in live], weights)  # type: ignore[index]
 
     def _update_shared(self, ignore_stale_grad: bool) -> None:
         """Update the first copy of each parameter from the summed gradients, and copy it to the other contexts."""
+        live = [i for i, param in enumerate(self._params) if param.grad_req != "null" and (
+            not ignore_stale_grad or any(weight._fresh_grad for weight in param.list_data()))]
+        params = [self._params[i] for i in live]
         with autograd.pause():
-            for i, param in enumerate(self._params):
-                if param.grad_req == "null":
-                    continue
-                weights = param.list_data()
-                if ignore_stale_grad and not any(weight._fresh_grad for weight in weights):
-                    continue
-                self._updaters[0](i, _sum(param.list_grad()) if self._reduces else param.list_grad()[0], weights[0])
-                for weight in weights[1:]:
-                    weights[0].copyto(weight)
-                for weight in weights:
+            grads = [_sum(param.list_grad()) if self._reduces else param.list_grad()[0] for param in params]
+            self._updaters[0](live, grads, [param.list_data()[0] for param in params])
+            for param in params:
+                first, *others = param.list_data()
+                for weight in others:
+                    first.copyto(weight)
+                for weight in (first, *others):
                     weight._fresh_grad = False
 
     # ------------------------------------------------------------------ states

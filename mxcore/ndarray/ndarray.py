@@ -372,12 +372,13 @@ class NDArray(ArrayMethods):
     def _fresh_grad(self) -> bool:
         """Whether a backward pass has written the gradient since this was last set to False."""
         entry = self._entry
-        return entry is not None and type(entry[0]) is Variable and bool(entry[0].fresh)
+        return entry is not None and type(entry[0]) is Variable and entry[0].fresh
 
     @_fresh_grad.setter
     def _fresh_grad(self, value: bool) -> None:
-        if self._entry is not None and type(self._entry[0]) is Variable:
-            self._entry[0].fresh = bool(value)
+        entry = self._entry
+        if entry is not None and type(entry[0]) is Variable:
+            entry[0].fresh = value
 
     def drop_grad(self) -> None:
         """Undo :meth:`attach_grad`."""

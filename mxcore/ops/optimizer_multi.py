@@ -4,11 +4,27 @@ The inputs of all arrays stand in one list, those of the first array first: ``we
 Outputs are the new weights; states are written back.
 """
 
+import functools
+import inspect
+
 import numpy as np
 
 from ..errors import ArgumentError
 from ..registry import Floats, Shape, register, rules
-from .optimizer_update import adamw, lamb_direction, lamb_ratio, rounded, sgd, sgd_mom, widened
+from .optimizer_update import (
+    adagrad_update,
+    adam_update,
+    adamw,
+    lamb_direction,
+    lamb_ratio,
+    nag_mom_update,
+    rmsprop_update,
+    rmspropalex_update,
+    rounded,
+    sgd,
+    sgd_mom,
+    widened,
+)
 
 _FLOAT32 = np.dtype("float32")
 
@@ -31,8 +47,12 @@ def _each(values, count, what):
 def _multi(name, size, states, extra=0):
     """``@register`` for an update of many: ``size`` inputs a weight, of which ``states`` are written back."""
 
-    def mutated(attrs, count):
+    @functools.cache
+    def places(count):
         return tuple(i * size + place for i in range((count - extra) // size) for place in states)
+
+    def mutated(attrs, count):
+        return places(count)
 
     def shapes(attrs, ins):
         groups = _grouped(ins, size, extra)
@@ -126,6 +146,39 @@ def multi_mp_sgd_mom_update(xp, *data, lrs: Floats, wds: Floats, momentum: float
     groups = _grouped(data, 4)
     return _mp_sgd_mom(xp, groups, _each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds"), momentum,
                        rescale_grad, clip_gradient)
+
+
+# ---------------------------------------------------------------- other updates, of each weight as of one alone
+def _each_alone(name, single):
+    """A hidden operator that makes the update ``single`` of many weights, with a learning rate and a decay for each.
+
+    Optimizers that update all weights at once use it. MXNet has no such operators.
+    """
+    size, states = len(single.schema.inputs), tuple(map(single.schema.inputs.index, single.mutates))
+    numbers = [p for p in inspect.signature(single.fn, eval_str=True).parameters.values()
+               if p.kind == p.KEYWORD_ONLY and p.name not in ("lr", "wd")]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+
+    def kernel(xp, *data, lrs, wds, **attrs):
+        groups = _grouped(data, size)
+        rates = zip(_each(lrs, len(groups), "lrs"), _each(wds, len(groups), "wds"))
+        results = [single.generic_kernel(xp, *group, lr=lr, wd=wd, **attrs)
+                   for group, (lr, wd) in zip(groups, rates)]
+        return (*[r[0] for r in results], *[state for r in results for state in r[1:]])
+
+    kernel.__signature__ = inspect.Signature([
+        inspect.Parameter("xp", inspect.Parameter.POSITIONAL_OR_KEYWORD),
+        inspect.Parameter("data", inspect.Parameter.VAR_POSITIONAL),
+        *[inspect.Parameter(n, keyword, annotation=Floats) for n in ("lrs", "wds")], *numbers])
+    kernel.__doc__ = f"``{single.name}`` of each of many weights."
+    return _multi(name, size, states)(kernel)
+
+
+multi_nag_mom_update = _each_alone("_multi_nag_mom_update", nag_mom_update)
+multi_adam_update = _each_alone("_multi_adam_update", adam_update)
+multi_adagrad_update = _each_alone("_multi_adagrad_update", adagrad_update)
+multi_rmsprop_update = _each_alone("_multi_rmsprop_update", rmsprop_update)
+multi_rmspropalex_update = _each_alone("_multi_rmspropalex_update", rmspropalex_update)
 
 
 # ---------------------------------------------------------------- with learning rates on the device

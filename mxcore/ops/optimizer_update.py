@@ -232,6 +232,20 @@ def adam_update(xp, weight, grad, mean, var, *, lr: float, beta1: float = 0.9, b
     return weight - step, mean, var
 
 
+@update("_adagrad_update", mutates=("history",))
+def adagrad_update(xp, weight, grad, history, *, lr: float, epsilon: float = 1e-7, wd: float = 0.0,
+                   rescale_grad: float = 1.0, clip_gradient: float = -1.0):
+    """A step divided by the root of the sum of squared gradients (Duchi, Hazan & Singer, JMLR 2011).
+
+    ``history = history + grad^2``; ``weight - lr * (grad / sqrt(history + epsilon) + wd * weight)``. MXNet has it for
+    sparse gradients only.
+    """
+    check_shapes(weight, grad, history)
+    grad = scaled(xp, grad, rescale_grad, clip_gradient)
+    history = history + grad * grad
+    return weight - lr * decayed(grad / xp.sqrt(history + epsilon), weight, wd), history
+
+
 @update("rmsprop_update", mutates=("n",))
 def rmsprop_update(xp, weight, grad, n, *, lr: float, gamma1: float = 0.95, epsilon: float = 1e-8, wd: float = 0.0,
                    rescale_grad: float = 1.0, clip_gradient: float = -1.0, clip_weights: float = -1.0):

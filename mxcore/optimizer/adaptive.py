@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import ndarray as nd
 from .base import Optimizer, register, zeros_as
+from .together import listed, update_together
 
 __all__ = ["AdaDelta", "AdaGrad", "Adam", "Adamax", "FTML", "Ftrl", "Nadam", "RMSProp"]
 
@@ -35,6 +36,8 @@ class Adam(Optimizer):
     0.9
     """
 
+    _takes_any_number = True
+
     def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8,
                  lazy_update: bool = True, **kwargs: Any) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -48,13 +51,14 @@ class Adam(Optimizer):
         return zeros_as(weight), zeros_as(weight)
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Update one weight."""
-        self._update_count(index)
-        t = self._index_update_count[index]
-        lr = self._get_lr(index) * math.sqrt(1.0 - self.beta2 ** t) / (1.0 - self.beta1 ** t)
-        mean, var = state
-        nd.adam_update(weight, grad, mean, var, out=weight, lr=lr, wd=self._get_wd(index), beta1=self.beta1,
-                       beta2=self.beta2, epsilon=self.epsilon, **self._common())
+        """Update one weight, or lists of weights in one operator call."""
+        index, weight, grad, state = listed(index, weight, grad, state)
+        lrs, wds = self._counted_rates(index)
+        times = [self._index_update_count[i] for i in index]
+        correction = {t: math.sqrt(1.0 - self.beta2 ** t) / (1.0 - self.beta1 ** t) for t in set(times)}
+        groups = [(w, g, mean, var) for w, g, (mean, var) in zip(weight, grad, state)]
+        update_together("_multi_adam_update", weight, groups, lrs=[lr * correction[t] for lr, t in zip(lrs, times)],
+                        wds=wds, beta1=self.beta1, beta2=self.beta2, epsilon=self.epsilon, **self._common())
 
 
 @register
@@ -74,6 +78,8 @@ class AdaGrad(Optimizer):
     Duchi, Hazan & Singer, *Adaptive Subgradient Methods for Online Learning and Stochastic Optimization*, JMLR 2011.
     """
 
+    _takes_any_number = True
+
     def __init__(self, eps: float = 1e-7, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.float_stable_eps = eps
@@ -83,12 +89,11 @@ class AdaGrad(Optimizer):
         return zeros_as(weight)
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Update one weight."""
-        self._update_count(index)
-        lr, wd = self._get_lr(index), self._get_wd(index)
-        grad = self._prepared(grad)
-        state[:] = state + grad.square()
-        weight[:] = weight - lr * (grad / (state + self.float_stable_eps).sqrt() + wd * weight)
+        """Update one weight, or lists of weights in one operator call."""
+        index, weight, grad, state = listed(index, weight, grad, state)
+        lrs, wds = self._counted_rates(index)
+        update_together("_multi_adagrad_update", weight, zip(weight, grad, state), lrs=lrs, wds=wds,
+                        epsilon=self.float_stable_eps, **self._common())
 
 
 @register
@@ -116,6 +121,8 @@ class RMSProp(Optimizer):
     Networks*, 2013 (arXiv:1308.0850), equations 38 to 45.
     """
 
+    _takes_any_number = True
+
     def __init__(self, learning_rate: float = 0.001, gamma1: float = 0.9, gamma2: float = 0.9, epsilon: float = 1e-8,
                  centered: bool = False, clip_weights: float | None = None, **kwargs: Any) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -130,16 +137,16 @@ class RMSProp(Optimizer):
         return tuple(zeros_as(weight) for _ in range(3 if self.centered else 1))
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Update one weight."""
-        self._update_count(index)
-        attrs = self._common(lr=self._get_lr(index), wd=self._get_wd(index), gamma1=self.gamma1, epsilon=self.epsilon)
+        """Update one weight, or lists of weights in one operator call."""
+        index, weight, grad, state = listed(index, weight, grad, state)
+        lrs, wds = self._counted_rates(index)
+        attrs = self._common(lrs=lrs, wds=wds, gamma1=self.gamma1, epsilon=self.epsilon)
         if self.clip_weights:
             attrs["clip_weights"] = self.clip_weights
+        name = "_multi_rmsprop_update"
         if self.centered:
-            square, mean, step = state
-            nd.rmspropalex_update(weight, grad, square, mean, step, out=weight, gamma2=self.gamma2, **attrs)
-        else:
-            nd.rmsprop_update(weight, grad, state[0], out=weight, **attrs)
+            name, attrs["gamma2"] = "_multi_rmspropalex_update", self.gamma2
+        update_together(name, weight, [(w, g, *states) for w, g, states in zip(weight, grad, state)], **attrs)
 
 
 @register

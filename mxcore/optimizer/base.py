@@ -19,7 +19,7 @@ def is_small(weight: Any) -> bool:
 
 
 def aggregation_size(default: int) -> int:
-    """How many weights one call of ``update`` takes: what the user set, or the optimizer's default."""
+    """How many weights one call of ``update`` takes: what the user set, or MXNet's default for the optimizer."""
     value = config("MXCORE_OPTIMIZER_AGGREGATION_SIZE")
     return default if value is None else int(value)
 
@@ -63,7 +63,8 @@ class Optimizer:
     num_update : int
         The largest number of updates that any parameter has had.
     aggregate_num : int
-        How many weights one call of ``update`` takes as lists at most; 0 if it takes no lists.
+        How many weights one call of ``update`` takes as lists at most; 0 if it takes no lists. Optimizers whose results do
+        not depend on it (SGD, NAG, Adam, AdaGrad, RMSProp) get all weights of a type at once, whatever it says.
 
     Examples
     --------
@@ -82,6 +83,15 @@ class Optimizer:
     opt_registry: ClassVar[dict[str, type["Optimizer"]]] = {}
     #: endings of the names of parameters that are decayed
     _decayed: ClassVar[tuple[str, ...]] = ("_weight", "_gamma")
+    #: whether ``update`` takes lists of any length, and does what it would do one by one; not inherited by a class that
+    #: changes how a weight is updated
+    _takes_any_number: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        changed = {"update", "update_multi_precision", "_get_lr", "_get_wd"} & vars(cls).keys()
+        if changed and "_takes_any_number" not in vars(cls):
+            cls._takes_any_number = False
 
     def __init__(self, rescale_grad: float = 1.0, param_idx2name: dict[Any, str] | None = None, wd: float = 0.0,
                  clip_gradient: float | None = None, learning_rate: float | None = None, lr_scheduler: Any = None,
@@ -169,13 +179,23 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} does not define update(index, weight, grad, state)")
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """:meth:`update` of the float32 copy where there is one, which is then rounded into the weight."""
-        if self.multi_precision and is_small(weight):
-            copy, inner = state
-            self.update(index, copy, grad.astype("float32"), inner)
-            weight[:] = copy.astype(weight.dtype)
-        else:
+        """:meth:`update` of the float32 copy where there is one, which is then rounded into the weight.
+
+        Where :meth:`update` takes lists, this takes lists too, of weights of one type.
+        """
+        first = weight[0] if isinstance(weight, (list, tuple)) else weight
+        if not self.multi_precision or not is_small(first):
             self.update(index, weight, grad, state)
+        elif first is weight:
+            self._update_copy(index, weight, grad, state)
+        else:
+            for one in zip(index, weight, grad, state):
+                self._update_copy(*one)
+
+    def _update_copy(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
+        copy, inner = state
+        self.update(index, copy, grad.astype("float32"), inner)
+        weight[:] = copy.astype(weight.dtype)
 
     # ------------------------------------------------------------ learning rates and decays
     @property
@@ -228,15 +248,29 @@ class Optimizer:
 
     def _update_count(self, index: Any) -> None:
         """Count an update of a parameter, or of each of a list."""
+        counts, most = self._index_update_count, self.num_update
         for one in index if isinstance(index, (list, tuple)) else (index,):
-            count = self._index_update_count.get(one, self.begin_num_update) + 1
-            self._index_update_count[one] = count
-            self.num_update = max(count, self.num_update)
+            count = counts[one] = counts.get(one, self.begin_num_update) + 1
+            if count > most:
+                most = count
+        self.num_update = most
+
+    def _counted_rates(self, indices: Sequence[Any]) -> tuple[list[float], list[float]]:
+        """Count an update of each parameter, one after the other; its learning rate and decay are those of then."""
+        if self.lr_scheduler is None and len(indices) > 1:
+            self._update_count(indices)
+            return self._get_lrs(indices), self._get_wds(indices)
+        lrs, wds = [], []
+        for index in indices:
+            self._update_count(index)
+            lrs.append(self._get_lr(index))
+            wds.append(self._get_wd(index))
+        return lrs, wds
 
     def _get_lrs(self, indices: Sequence[Any]) -> list[float]:
         """The learning rates of parameters."""
-        lr = self.learning_rate
-        return [lr * self._multiplier(index, "lr_mult") for index in indices]
+        lr, params = self.learning_rate, self.param_dict
+        return [lr * (params[i].lr_mult if i in params else self._multiplier(i, "lr_mult")) for i in indices]
 
     def _get_lr(self, index: Any) -> float:
         """The learning rate of a parameter."""
@@ -244,7 +278,8 @@ class Optimizer:
 
     def _get_wds(self, indices: Sequence[Any]) -> list[float]:
         """The weight decays of parameters."""
-        return [self.wd * self._multiplier(index, "wd_mult") for index in indices]
+        wd, params = self.wd, self.param_dict
+        return [wd * (params[i].wd_mult if i in params else self._multiplier(i, "wd_mult")) for i in indices]
 
     def _get_wd(self, index: Any) -> float:
         """The weight decay of a parameter."""

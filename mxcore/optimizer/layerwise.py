@@ -8,13 +8,9 @@ from .. import ndarray as nd
 from ..ndarray import contrib_updates
 from .base import Optimizer, aggregation_size, is_small, register, zeros_as
 from .sgd import MomentumOptimizer
+from .together import listed
 
 __all__ = ["LAMB", "LARS", "LBSGD"]
-
-
-def _listed(*values: Any) -> tuple[Any, ...]:
-    """Arguments of ``update`` as lists, whether they came so or one by one."""
-    return values if isinstance(values[0], (list, tuple)) else tuple([value] for value in values)
 
 
 @register
@@ -54,12 +50,12 @@ class LAMB(Optimizer):
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight, or lists of weights in one operator call."""
-        index, weight, grad, state = _listed(index, weight, grad, state)
+        index, weight, grad, state = listed(index, weight, grad, state)
         self._apply(index, weight, grad, state, copies=())
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight or several, with float32 copies where there are any."""
-        index, weight, grad, state = _listed(index, weight, grad, state)
+        index, weight, grad, state = listed(index, weight, grad, state)
         if self.multi_precision and is_small(weight[0]):
             self._apply(index, weight, grad, [inner for _, inner in state], copies=[copy for copy, _ in state])
         else:
@@ -128,12 +124,12 @@ class LARS(MomentumOptimizer):
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight, or lists of weights in one operator call."""
-        index, weight, grad, state = _listed(index, weight, grad, state)
+        index, weight, grad, state = listed(index, weight, grad, state)
         self._apply(index, weight, grad, state, mixed=False)
 
     def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         """Update one weight or several, with float32 copies where there are any."""
-        index, weight, grad, state = _listed(index, weight, grad, state)
+        index, weight, grad, state = listed(index, weight, grad, state)
         self._apply(index, weight, grad, state, mixed=self.multi_precision and is_small(weight[0]))
 
     def _apply(self, index: Sequence[Any], weight: Sequence[Any], grad: Sequence[Any], state: Sequence[Any],

@@ -6,6 +6,7 @@ from typing import Any
 from .. import ndarray as nd
 from .. import random
 from .base import Optimizer, aggregation_size, is_small, register, zeros_as
+from .together import listed, update_together
 
 __all__ = ["DCASGD", "NAG", "SGD", "SGLD", "Signum", "Test", "ccSGD"]
 
@@ -52,6 +53,8 @@ class SGD(MomentumOptimizer):
     (0.05, -0.45)
     """
 
+    _takes_any_number = True
+
     def __init__(self, momentum: float = 0.0, lazy_update: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum = momentum
@@ -68,26 +71,21 @@ class SGD(MomentumOptimizer):
         self._apply(index, weight, grad, state, mixed=self.multi_precision and is_small(first))
 
     def _apply(self, index: Any, weight: Any, grad: Any, state: Any, mixed: bool) -> None:
-        if not isinstance(index, (list, tuple)):
-            index, weight, grad, state = [index], [weight], [grad], [state]
+        index, weight, grad, state = listed(index, weight, grad, state)
         self._update_count(index)
-        lrs, wds = self._get_lrs(index), self._get_wds(index)
-        attrs = self._common()
+        attrs = self._common(lrs=self._get_lrs(index), wds=self._get_wds(index))
         name = "sgd_update"
         if self.momentum != 0.0:
             attrs["momentum"] = self.momentum
             name = "sgd_mom_update"
+        groups: Any
         if mixed:
             name = "mp_" + name
-            states = [s if s[0] is not None else s[1:] for s in state]  # (momentum, copy), or (copy,)
+            inputs = [s if s[0] is not None else s[1:] for s in state]  # (momentum, copy), or (copy,)
+            groups = [(w, g, *s) for w, g, s in zip(weight, grad, inputs)]
         else:
-            states = [() if s is None else (s,) for s in state]
-        if len(index) == 1:
-            getattr(nd, name)(weight[0], grad[0], *states[0], out=weight[0], lr=lrs[0], wd=wds[0], **attrs)
-            return
-        arrays = [a for group in zip(weight, grad, states) for a in (group[0], group[1], *group[2])]
-        getattr(nd, "multi_" + name)(*arrays, out=list(weight), lrs=tuple(lrs), wds=tuple(wds),
-                                     num_weights=len(index), **attrs)
+            groups = zip(weight, grad, state) if self.momentum != 0.0 else zip(weight, grad)
+        update_together("multi_" + name, weight, groups, **attrs)
 
 
 @register
@@ -114,28 +112,30 @@ class NAG(MomentumOptimizer):
     Sutskever, Martens, Dahl & Hinton, *On the importance of initialization and momentum in deep learning*, ICML 2013.
     """
 
+    _takes_any_number = True
+
     def __init__(self, momentum: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum = momentum
 
     def update(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Update one weight."""
-        self._apply(index, weight, grad, (state,), "")
-
-    def update_multi_precision(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
-        """Update one weight, with its float32 copy if it has one."""
-        if self.multi_precision and is_small(weight):
-            self._apply(index, weight, grad, state, "mp_")
+        """Update one weight, or lists of weights in one operator call."""
+        index, weight, grad, state = listed(index, weight, grad, state)
+        lrs, wds = self._counted_rates(index)
+        attrs = self._common(lrs=lrs, wds=wds)
+        if self.momentum == 0.0:
+            update_together("multi_sgd_update", weight, zip(weight, grad), **attrs)
         else:
-            self._apply(index, weight, grad, (state,), "")
+            update_together("_multi_nag_mom_update", weight, zip(weight, grad, state), momentum=self.momentum, **attrs)
 
-    def _apply(self, index: Any, weight: Any, grad: Any, states: tuple, prefix: str) -> None:
+    def _update_copy(self, index: Any, weight: Any, grad: Any, state: Any) -> None:
         self._update_count(index)
         attrs = self._common(lr=self._get_lr(index), wd=self._get_wd(index))
-        if states[0] is None:
-            getattr(nd, prefix + "sgd_update")(weight, grad, *states[1:], out=weight, **attrs)
+        momentum, copy = state
+        if momentum is None:
+            nd.mp_sgd_update(weight, grad, copy, out=weight, **attrs)
         else:
-            getattr(nd, prefix + "nag_mom_update")(weight, grad, *states, out=weight, momentum=self.momentum, **attrs)
+            nd.mp_nag_mom_update(weight, grad, momentum, copy, out=weight, momentum=self.momentum, **attrs)
 
 
 @register

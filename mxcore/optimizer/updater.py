@@ -1,12 +1,15 @@
 """``Updater``: an optimizer together with the states of the weights that it updates."""
 
+import sys
 from typing import Any
 
+from ..base import config
 from ..errors import FileFormatError
 from ..files import pickles
 from ..ndarray import NDArray
 from .base import Optimizer
 from .states import dumps
+from .together import listed
 
 __all__ = ["Updater", "get_updater"]
 
@@ -41,39 +44,43 @@ class Updater:
         self.optimizer = optimizer
         self.states: dict[Any, Any] = {}
         self.states_synced: dict[Any, bool] = {}
-        self.aggregate_updates = optimizer.aggregate_num > 0
+        self._setting = config("MXCORE_OPTIMIZER_AGGREGATION_SIZE")
+        self.aggregate_updates = self._at_once() > 0
 
     def __call__(self, index: Any, grad: Any, weight: Any) -> None:
         """Update a weight, or each of lists of indices, gradients and weights."""
-        if isinstance(index, (list, tuple)):
-            indices, grads, weights = list(index), list(grad), list(weight)
-        else:
-            indices, grads, weights = [index], [grad], [weight]
+        keys, grads, weights = listed(index, grad, weight)
         if not weights:
             return
-        self.optimizer._set_current_context(weights[0].context.device_id)
-        for i, (key, one) in enumerate(zip(indices, weights, strict=True)):
-            if isinstance(key, bytes):  # keys of a key-value store
-                key = indices[i] = key.decode()
-            if key not in self.states:
-                self.states[key] = self.optimizer.create_state_multi_precision(key, one)
-            elif not self.states_synced[key]:
-                self.states[key] = self.sync_state_context(self.states[key], one.context)
-            self.states_synced[key] = True
-        update = self.optimizer.update_multi_precision
+        optimizer, states, synced = self.optimizer, self.states, self.states_synced
+        optimizer._set_current_context(weights[0].context.device_id)
+        keys = [key.decode() if isinstance(key, bytes) else key for key in keys]  # bytes: of a key-value store
+        for key, one in zip(keys, weights, strict=True):
+            if key not in states:
+                states[key] = optimizer.create_state_multi_precision(key, one)
+            elif not synced[key]:
+                states[key] = self.sync_state_context(states[key], one.context)
+            synced[key] = True
+        found = [states[key] for key in keys]
+        update = optimizer.update_multi_precision
         if not self.aggregate_updates:
-            for key, one, g in zip(indices, weights, grads, strict=True):
-                update(key, one, g, self.states[key])
+            for one in zip(keys, weights, grads, found, strict=True):
+                update(*one)
             return
-        by_type: dict[Any, list[int]] = {}
-        for i, one in enumerate(weights):
-            by_type.setdefault(one.dtype, []).append(i)
-        size = self.optimizer.aggregate_num
-        for places in by_type.values():
-            for start in range(0, len(places), size):
-                chosen = places[start:start + size]
-                update([indices[i] for i in chosen], [weights[i] for i in chosen], [grads[i] for i in chosen],
-                       [self.states[indices[i]] for i in chosen])
+        size, types = self._at_once(), [one.dtype for one in weights]
+        if len(keys) <= size and types.count(types[0]) == len(types):
+            update(keys, weights, grads, found)
+            return
+        for kind in dict.fromkeys(types):
+            group = [one for one in zip(types, keys, weights, grads, found, strict=True) if one[0] is kind]
+            for start in range(0, len(group), size):
+                update(*map(list, list(zip(*group[start:start + size]))[1:]))
+
+    def _at_once(self) -> int:
+        """How many weights the optimizer takes in one call; 0 if it takes no lists."""
+        if not self.optimizer._takes_any_number:
+            return self.optimizer.aggregate_num
+        return sys.maxsize if self._setting is None else int(self._setting)
 
     def sync_state_context(self, state: Any, context: Any) -> Any:
         """The state, with its arrays on ``context``."""
@@ -102,7 +109,7 @@ class Updater:
                                   f"a {type(found).__name__} with a {type(optimizer).__name__}")
         self.states, self.optimizer = found, optimizer
         self.states_synced = dict.fromkeys(found, False)
-        self.aggregate_updates = optimizer.aggregate_num > 0
+        self.aggregate_updates = self._at_once() > 0
 
     def get_states(self, dump_optimizer: bool = False) -> bytes:
         """The states (and the optimizer, with its counts of updates) as bytes that MXNet can read too.

@@ -6,15 +6,17 @@ the call; the generic kernel over the backend's ``xp``; the composite. Resolved 
 """
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import KernelMissingError
 from .generic import kernel_of
 from .op import OPS, Op
+from .schema import Attrs
 
-__all__ = ["KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target", "resolve"]
+__all__ = ["KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target", "resolve",
+           "writer_of"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,8 @@ class KernelEntry:
     """One special kernel: where it is (``"package.module:function"``), its priority, and which calls it takes.
 
     ``accepts`` (also ``"module:function"``) is called with ``(*arrays, **attrs)`` and answers whether the kernel takes
-    this call; ``None`` takes all. ``bind`` prepares calls of compiled programs (:mod:`mxcore.registry.bound`); an entry
-    may have it alone, without ``target``.
+    this call; ``None`` takes all. ``bind`` prepares calls of compiled programs (:mod:`mxcore.registry.bound`), ``into`` is a
+    kernel that writes where it is told (:func:`writer_of`); an entry may have these alone, without ``target``.
     """
 
     target: str | Callable | None = None
@@ -31,6 +33,7 @@ class KernelEntry:
     accepts: str | Callable | None = None
     source: str = ""
     bind: str | Callable | None = None
+    into: str | Callable | None = None
 
 
 _TABLE: dict[tuple[str, str], list[KernelEntry]] = {}
@@ -50,12 +53,14 @@ def add_kernels(backend: str, entries: dict[str, Any], source: str = "") -> None
                 table.sort(key=lambda e: -e.priority)
         if name in OPS:
             OPS[name].kernels.pop(backend, None)
+            OPS[name].writers.pop(backend, None)
 
 
 def clear(backend: str) -> None:
     """Forget what was resolved for a backend (after its kernel table changed)."""
     for op in OPS.values():
         op.kernels.pop(backend, None)
+        op.writers.pop(backend, None)
 
 
 def kernels_of(backend: str, name: str) -> list[KernelEntry]:
@@ -113,6 +118,23 @@ def resolve(op: Op, backend: str) -> Callable:
                                  f"kernel nor a composite; kernels exist on {having or 'no backend'}")
     op.kernels[backend] = kernel
     return kernel
+
+
+def writer_of(op: Op, backend: str) -> Callable | None:
+    """The kernel of ``op`` on ``backend`` that writes its results into memory given to it, if there is one.
+
+    It is called as ``f(xp, ins, outs, attrs)`` and answers whether it did it. If not (also where ``outs`` do not fit) it has
+    written nothing, and the plain kernel is used. ``outs`` has memory for each output, then for each new value of what the
+    operator ``mutates``. Any of it may be the array that stands in ``ins`` too: a state, and the weight of an update.
+    Where nothing may be written, because a definition is run again for its gradient, the plain kernel runs.
+    """
+    found = [load_target(e.into) for e in _TABLE.get((backend, op.name), ()) if e.into is not None]
+
+    def writer(xp: Any, ins: Sequence[Any], outs: Sequence[Any], attrs: Attrs) -> bool:
+        return any(f(xp, ins, outs, attrs) for f in found)
+
+    op.writers[backend] = None if not found else found[0] if len(found) == 1 else writer
+    return op.writers[backend]
 
 
 def _guarded(special: Callable, accepts: Callable, otherwise: Callable | None) -> Callable:

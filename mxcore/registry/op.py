@@ -37,7 +37,7 @@ class Op:
     __slots__ = ("__dict__", "aliases", "aux", "broadcast", "composite", "doc", "expr", "fn", "generic_kernel", "hidden",
                  "infer", "infer_back", "inputs_of", "kernels", "loss", "mutates", "name", "namespace", "nograd",
                  "outputs", "plain", "raw_gradient", "raw_rule", "rule", "schema", "several", "shape_only", "simple", "shaped",
-                 "strict", "types", "uniform", "view", "visible")
+                 "strict", "types", "uniform", "view", "visible", "writers")
 
     def __init__(self, name: str, fn: Callable, schema: Schema) -> None:
         self.name = name
@@ -49,6 +49,7 @@ class Op:
         self.generic_kernel: Callable | None = None
         self.expr: Expr | None = None
         self.kernels: dict[str, Callable] = {}  # backend name -> resolved kernel
+        self.writers: dict[str, Callable | None] = {}  # the same of kernels that write where they are told
         self.rule: Callable | None = None
         self.raw_gradient: Callable | None = None  # the rule for a node of the tape on raw arrays, where it can be shorter
         self.raw_rule = False  # the rule works on raw arrays only; other worlds go through the composite
@@ -191,7 +192,8 @@ def register(
     visible : how many outputs callers see (number, or ``f(attrs)``); default all.
     inputs : ``f(attrs) -> names`` when attributes decide which optional inputs take part; ``f(attrs, count)`` if variadic.
     aux : inputs that are auxiliary states (written in training, never differentiated).
-    mutates : inputs whose new values the kernel returns after its outputs (None: unchanged); ``invoke`` writes them back.
+    mutates : inputs whose new values the kernel returns after its outputs (None: unchanged); ``invoke`` writes them back,
+        unless a kernel of the backend updates in place (:func:`mxcore.registry.kernels.writer_of`).
         ``f(attrs, n_inputs) -> positions`` for variadic operators.
     shape_only : inputs of which only shape and type are used (the name of ``*arrays``: all of those); the tape keeps no
         array for them.

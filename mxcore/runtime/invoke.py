@@ -10,7 +10,7 @@ from weakref import ref
 from ..errors import ArgumentError, ContextError, DTypeError, MXNetError, ShapeError
 from ..graph.gradient import saves
 from ..graph.node import Node, Shaped
-from ..registry.kernels import resolve
+from ..registry.kernels import resolve, writer_of
 from ..registry.op import APPLY, Op
 from ..registry.schema import Attrs
 from .explain import explain
@@ -132,9 +132,10 @@ def _check(op: Op, arrays: Sequence[Any], raws: Sequence[Any], dev: Any) -> None
 
 
 def _check_device(op: Op, arrays: Sequence[Any], dev: Any) -> None:
-    for a in arrays:
-        if a is not None and a._dev is not dev:
-            raise ContextError(f"inputs are on different devices: {dev.ctx} and {a._dev.ctx}; use as_in_context")
+    places = [dev if a is None else a._dev for a in arrays]
+    if places.count(dev) != len(places):
+        other = next(p for p in places if p is not dev)
+        raise ContextError(f"inputs are on different devices: {dev.ctx} and {other.ctx}; use as_in_context")
 
 
 def run_kernel(op: Op, dev: Any, raws: Sequence[Any], attrs: Attrs) -> tuple:
@@ -195,6 +196,10 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
             _check(op, arrays, raws, dev)
         else:
             _check_device(op, arrays, dev)
+        if out is not None:
+            outs = list(out) if isinstance(out, (list, tuple)) else [out]
+            if _in_their_place(op, raws, attrs, outs, dev):
+                return outs[0] if len(outs) == 1 else outs
         results = run_kernel(op, dev, raws, attrs)
         if op.mutates:
             places = op.mutated(attrs, len(arrays))
@@ -208,7 +213,7 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
             own, copy = dev.backend.own, dev.xp.copy  # a kernel may hand its input through as it is
             results = tuple([copy(r) if any(r is raw for raw in raws) else own(r) for r in results])
         if out is not None:
-            outs = _write(op, arrays, out, results, attrs)
+            _write(op, arrays, outs, results, attrs)
         else:
             outs = [wrap(cls, r, dev) for r in results[: op.visible_count(attrs, len(arrays))]]
     except Exception as error:
@@ -218,8 +223,24 @@ def _finish(op: Op, arrays: Sequence[Any], attrs: Attrs, out: Any, dev: Any, cls
     return outs[0] if len(outs) == 1 else outs
 
 
-def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attrs: Attrs) -> list:
-    outs = list(out) if isinstance(out, (list, tuple)) else [out]
+def _in_their_place(op: Op, raws: Sequence[Any], attrs: Attrs, outs: list, dev: Any) -> bool:
+    """Whether a kernel has written the results right where they belong: into ``outs`` and the inputs that it changes."""
+    writer = op.writers[dev.name] if dev.name in op.writers else writer_of(op, dev.name)
+    if writer is None or STATE.recording or STATE.replay is not None:
+        return False
+    targets = [o._data for o in outs if getattr(o, "_dev", None) is dev]
+    if len(targets) != len(outs):
+        return False
+    if op.mutates:
+        targets += [raws[place] for place in op.mutated(attrs, len(raws))]
+    if not writer(dev.xp, raws, targets, attrs):
+        return False
+    for raw in targets:
+        written(raw)
+    return True
+
+
+def _write(op: Op, arrays: Sequence[Any], outs: list, results: Sequence[Any], attrs: Attrs) -> None:
     count = op.visible_count(attrs, len(arrays))
     if len(outs) != count:
         raise ShapeError(f"out has {len(outs)} arrays, but the operator has {count} outputs")
@@ -240,7 +261,6 @@ def _write(op: Op, arrays: Sequence[Any], out: Any, results: Sequence[Any], attr
     for o, r in zip(outs, results, strict=False):
         o._dev.xp.copyto(o._data, r)
         written(o._data)
-    return outs
 
 
 def check_write(o: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ _TOLERANCE = {np.dtype("float64"): 1e-9, np.dtype("float32"): 2e-5}
 def special_operators(backend: str) -> list[Op]:
     """Operators that have special kernels on a backend, apart from those for compiled programs alone."""
     return [op for op in {id(op): op for op in OPS.values()}.values()
-            if any(e.target is not None for e in kernels_of(backend, op.name))]
+            if any(e.target is not None or e.into is not None for e in kernels_of(backend, op.name))]
 
 
 def _results(r: Any) -> tuple:
@@ -67,18 +67,34 @@ def _both(op: Op, backend: Any, found: list[str]) -> Callable:
         own = {k: v for k, v in attrs.items() if k not in op.schema.wants}
         result = want = run(generic)
         for entry in reversed(kernels_of(backend.name, op.name)):
-            if entry.target is None:
-                continue  # for compiled programs only
-            if entry.accepts is None or load_target(entry.accepts)(*arrays, **own):
+            if entry.target is not None and (entry.accepts is None or load_target(entry.accepts)(*arrays, **own)):
                 result = run(load_target(entry.target))
-                COMPARED[op.name] += 1
-                try:
-                    _compare(op, entry.target, backend, _results(result), _results(want), own, len(arrays))
-                except AssertionError as error:
-                    found.append(str(error))
+                compare(entry.target, _results(result), _results(want), own, arrays)
+            for got in () if entry.into is None else _written(op, backend, load_target(entry.into), arrays, own, _results(want)):
+                compare(entry.into, got, _results(want), own, arrays)
         return result
 
+    def compare(target: Any, got: tuple, want: tuple, own: dict, arrays: Sequence[Any]) -> None:
+        COMPARED[op.name] += 1
+        try:
+            _compare(op, target, backend, got, want, own, len(arrays))
+        except AssertionError as error:
+            found.append(str(error))
+
     return kernel
+
+
+def _written(op: Op, backend: Any, into: Callable, arrays: Sequence[Any], attrs: dict, want: tuple) -> Iterator[tuple]:
+    """What a kernel writes into memory of its own, and in place: each output over the first input that belongs to it."""
+    xp, places = backend.xp, op.mutated(Attrs(attrs), len(arrays)) if op.mutates else ()
+    outputs = len(want) - len(places)
+    for in_place in (False, True):
+        ins = [xp.copy(a) for a in arrays]
+        outs = [xp.zeros(r.shape, r.dtype) for r in want]
+        if in_place:
+            outs = [*ins[::len(ins) // outputs][:outputs], *[ins[p] for p in places]]
+        if into(xp, ins, outs, Attrs(attrs)):
+            yield tuple(outs)
 
 
 @contextmanager

@@ -310,6 +310,70 @@ def test_weights_are_updated_in_groups(monkeypatch: pytest.MonkeyPatch, setting:
         assert w.asnumpy().tolist() == [-i, -i]
 
 
+@pytest.mark.parametrize("name", ["sgd", "nag", "adam", "adagrad", "rmsprop"])
+def test_all_weights_of_a_type_at_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    cls, calls = mx.optimizer.Optimizer.opt_registry[name], []
+    update = cls.update_multi_precision
+
+    def noted(self: object, index: object, *arrays: object) -> None:
+        calls.append(index)
+        update(self, index, *arrays)
+
+    monkeypatch.setattr(cls, "update_multi_precision", noted)
+    weights = [nd.zeros(2, dtype="float64" if i in (1, 4) else "float32") for i in range(7)]
+    updater = mx.optimizer.get_updater(mx.optimizer.create(name))
+    updater(list(range(7)), [nd.ones_like(w) for w in weights], weights)
+    assert calls == [[0, 2, 3, 5, 6], [1, 4]]
+    del calls[:]
+    monkeypatch.setenv("MXNET_OPTIMIZER_AGGREGATION_SIZE", "3")
+    updater = mx.optimizer.get_updater(mx.optimizer.create(name))
+    updater(list(range(7)), [nd.ones_like(w) for w in weights], weights)
+    assert calls == [[0, 2, 3], [5, 6], [1, 4]]
+
+
+@pytest.mark.parametrize("name", ["nag", "adam", "adagrad", "rmsprop"])
+def test_together_is_one_after_the_other(name: str) -> None:
+    """Also where a schedule looks at the number of updates, and some weights had more of them."""
+    results = []
+    for together in (False, True):
+        opt = mx.optimizer.create(name, learning_rate=0.5, wd=0.1, clip_gradient=0.7, param_idx2name={1: "b_bias"},
+                                  lr_scheduler=mx.lr_scheduler.FactorScheduler(step=1, factor=0.5, base_lr=0.5))
+        updater = mx.optimizer.get_updater(opt)
+        weights = [nd.array([1.0, 2.0]), nd.array([3.0]), nd.array([[4.0], [5.0]])]
+        grads = [nd.array([0.5, -1.0]), nd.array([2.0]), nd.array([[0.1], [0.2]])]
+        updater(2, grads[2], weights[2])
+        for _ in range(2):
+            if together:
+                updater([0, 1, 2], grads, weights)
+            else:
+                for i in range(3):
+                    updater(i, grads[i], weights[i])
+        results.append([w.asnumpy() for w in weights] + flat(list(updater.states.values())))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_changed_rule_gets_its_weights_one_by_one() -> None:
+    class Halved(mx.optimizer.Adam):
+        """A learning rate of its own."""
+
+        def _get_lr(self, index: object) -> float:
+            return super()._get_lr(index) / 2
+
+    class Noted(mx.optimizer.Adam):
+        """Counts weights as if there were only ever one."""
+
+        def update(self, index: int, weight: nd.NDArray, grad: nd.NDArray, state: tuple) -> None:
+            assert weight.shape == (1,)
+            super().update(index, weight, grad, state)
+
+    plain, halved, noted = nd.ones(1), nd.ones(1), nd.ones(1)
+    for opt, weight in ((mx.optimizer.Adam(0.1), plain), (Halved(0.1), halved), (Noted(0.1), noted)):
+        mx.optimizer.get_updater(opt)([0], [nd.ones(1)], [weight])
+    assert plain.asscalar() == noted.asscalar() == pytest.approx(0.9)
+    assert halved.asscalar() == pytest.approx(0.95)
+
+
 def test_updates_are_in_place() -> None:
     for name in RECORD["names"]:
         if name == "groupadagrad":

@@ -3,14 +3,27 @@
 import numpy as np
 
 from ..sampling import A, C, sample
-from .optimizer_update import adamw, lamb_phase1, lamb_phase2, sgd, sgd_mom, with_copy
+from .optimizer_update import (
+    adagrad,
+    adam,
+    adamw,
+    lamb_phase1,
+    lamb_phase2,
+    nag_mom,
+    rmsprop,
+    rmspropalex,
+    sgd,
+    sgd_mom,
+    with_copy,
+)
 
 SHAPES = (2, 3), (4,)
 
 
 def groups(*kinds):
-    """Inputs of two weights of different shapes: a letter each, ``v`` for a positive state."""
-    return [A(*shape, low=0.1 if kind == "v" else -1.0) for shape in SHAPES for kind in kinds]
+    """Inputs of two weights of different shapes: a letter each, ``v`` for a positive state, ``l`` for a large one."""
+    return [A(*shape, low={"v": 0.1, "l": 2.0}.get(kind, -1.0), high=3.0 if kind == "l" else 1.0)
+            for shape in SHAPES for kind in kinds]
 
 
 def each(update, size, extra=0):
@@ -37,6 +50,10 @@ for name, kinds, update in (("sgd_update", "wg", sgd), ("sgd_mom_update", "wgm",
         sample("multi_" + name, *groups(*kinds), order=0, ref=each(update, len(kinds)), **RATES, **momentum, **more)
         sample("preloaded_multi_" + name, *groups(*kinds), *LOADED, order=0, ref=each(update, len(kinds), 2), num_weights=2,
                **momentum, **more)
+for name, kinds, update in (("nag_mom_update", "wgm", nag_mom), ("adam_update", "wgmv", adam), ("adagrad_update", "wgv", adagrad),
+                            ("rmsprop_update", "wgv", rmsprop), ("rmspropalex_update", "wglmm", rmspropalex)):
+    for more in ({}, CLIPPED):
+        sample(f"_multi_{name}", *groups(*kinds), order=0, ref=each(update, len(kinds)), lrs=(0.1, 0.3), wds=(0.0, 0.1), **more)
 
 
 def lars(lrs, weights, grads, wds, eta, eps, rescale_grad=1.0):

@@ -73,6 +73,12 @@ def adam(w, g, mean, var, lr, beta1=0.9, beta2=0.999, epsilon=1e-8, **more):
     return w - lr * mean / (np.sqrt(var) + epsilon), mean, var
 
 
+def adagrad(w, g, history, lr, epsilon=1e-7, wd=0.0, **more):
+    g = gradient(g, w, **more)
+    history = history + g**2
+    return w - lr * (g / np.sqrt(history + epsilon) + wd * w), history
+
+
 def rmsprop(w, g, n, lr, gamma1=0.95, epsilon=1e-8, clip_weights=-1.0, **more):
     g = gradient(g, w, decay_first=True, **more)
     n = gamma1 * n + (1 - gamma1) * g**2
@@ -104,6 +110,8 @@ def ftml(w, g, d, v, z, lr, t, beta1=0.6, beta2=0.999, epsilon=1e-8, clip_grad=-
 
 sample("adam_update", W, G, S, V, order=0, ref=adam, lr=0.1)
 sample("adam_update", W, G, S, V, order=0, ref=adam, lr=0.1, beta1=0.5, beta2=0.6, epsilon=0.01, **CLIPPED)
+sample("_adagrad_update", W, G, V, order=0, ref=adagrad, lr=0.1)
+sample("_adagrad_update", W, G, V, order=0, ref=adagrad, lr=0.1, epsilon=0.01, **CLIPPED)
 sample("rmsprop_update", W, G, V, order=0, ref=rmsprop, lr=0.1)
 sample("rmsprop_update", W, G, V, order=0, ref=rmsprop, lr=0.1, gamma1=0.5, epsilon=0.01, clip_weights=0.4, **CLIPPED)
 LARGE = A(2, 3, low=1.5, high=2.0)  # a mean square that is above the square of the mean

@@ -6,6 +6,14 @@ from mxcore.registry.kernels import KernelEntry
 
 _HERE = "mxcore_numpy.kernels"
 
+#: optimizer updates that are made in place, and their functions in ``update.py``
+_UPDATES = {
+    "sgd_update": "sgd", "sgd_mom_update": "sgd_mom", "nag_mom_update": "nag_mom", "adam_update": "adam",
+    "rmsprop_update": "rmsprop", "multi_sgd_update": "multi_sgd", "multi_sgd_mom_update": "multi_sgd_mom",
+    "_multi_nag_mom_update": "multi_nag_mom", "_multi_adam_update": "multi_adam", "_multi_rmsprop_update": "multi_rmsprop",
+    "_adagrad_update": "adagrad", "_multi_adagrad_update": "multi_adagrad",
+}
+
 TABLE: dict[str, Any] = {
     "_fused": KernelEntry(f"{_HERE}.fused:fused", bind=f"{_HERE}.fused:bind"),
     "SequenceMask": KernelEntry(f"{_HERE}.indexing:sequence_mask", accepts=f"{_HERE}.indexing:has_lengths"),
@@ -37,4 +45,5 @@ TABLE: dict[str, Any] = {
     "_backward_RNN": f"{_HERE}.rnn:backward_rnn",
     "CTCLoss": f"{_HERE}.ctc:ctc_loss",
     "_backward_CTCLoss": f"{_HERE}.ctc:backward_ctc_loss",
+    **{name: KernelEntry(into=f"{_HERE}.update:{function}") for name, function in _UPDATES.items()},
 }
