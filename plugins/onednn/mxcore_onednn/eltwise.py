@@ -17,7 +17,7 @@ from .codes import Algorithm, Arg, Propagation
 from .library import Unsupported
 from .primitive import Call, Layout, Primitive
 
-__all__ = ["bind_fused"]
+__all__ = ["bind_backward_gelu", "bind_fused", "bind_gelu"]
 
 _FLOAT = np.dtype("float32")
 #: operator -> its function
@@ -58,29 +58,44 @@ class _Eltwise(Bound):
         self.call(*[ins[i] for i in self.places], outs[0])
 
 
-def bind_fused(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
-               epilogue: Epilogue | None = None) -> Bound | None:
-    """``_fused``, where the loop is one of these functions of whole arrays."""
-    loop: Loop = attrs["loop"]
-    if epilogue is not None or len(loop.exprs) != 1 or loop.reductions[0] is not None or not outs[0].size:
-        return None
-    if any(s is None or s.dtype != _FLOAT or s.shape != loop.shape for s in (*ins, outs[0])):
-        return None
-    found = _function(loop)
-    if found is None:
+def _bind(algorithm: Algorithm, ins: Sequence[Spec | None], out: Spec, places: Sequence[int],
+          epilogue: Epilogue | None) -> Bound | None:
+    if epilogue is not None or not out.size or any(s is None or s.dtype != _FLOAT or s.shape != out.shape for s in (*ins, out)):
         return None
     first: Spec = ins[0]  # type: ignore[assignment]
     try:
-        return _Eltwise(found[0], outs[0].size, first.order or plain_order(len(first.shape)), found[1])
+        return _Eltwise(algorithm, out.size, first.order or plain_order(len(first.shape)), places)
     except Unsupported:
         return None
 
 
+def bind_fused(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+               epilogue: Epilogue | None = None) -> Bound | None:
+    """``_fused``, where the loop is one of these functions of whole arrays."""
+    loop: Loop = attrs["loop"]
+    found = _function(loop)
+    if found is None or loop.reductions[0] is not None or outs[0].shape != loop.shape:
+        return None
+    return _bind(found[0], ins, outs[0], found[1], epilogue)
+
+
+def bind_gelu(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+              epilogue: Epilogue | None = None) -> Bound | None:
+    """``_gelu``."""
+    return _bind(Algorithm.GELU_ERF, ins, outs[0], (0,), epilogue)
+
+
+def bind_backward_gelu(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                       epilogue: Epilogue | None = None) -> Bound | None:
+    """``_grad0__gelu``."""
+    return _bind(Algorithm.GELU_ERF, ins, outs[0], (0, 1), epilogue)
+
+
 def _function(loop: Loop) -> tuple[Algorithm, tuple[int, ...]] | None:
     """Which function the loop is, and the places of its inputs: (the gradient,) the argument."""
-    table, orders = (_FORWARD, ((0,),)) if len(loop.names) == 1 else (_BACKWARD, ((0, 1), (1, 0)))
-    if len(loop.names) > 2:
+    if len(loop.names) > 2 or len(loop.exprs) != 1:
         return None
+    table, orders = (_FORWARD, ((0,),)) if len(loop.names) == 1 else (_BACKWARD, ((0, 1), (1, 0)))
     for name, algorithm in table.items():
         for places in orders:
             if loop.exprs[0] == _named(name, tuple(loop.names[i] for i in places)):

@@ -29,38 +29,41 @@ def _lines(shape: tuple[int, ...], axis: int) -> tuple[Layout, int]:
 
 
 class _Softmax(Bound):
-    def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int) -> None:
+    def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int, inputs: int) -> None:
         layout, place = _lines(shape, axis)
         primitive = Primitive("softmax_forward", Propagation.INFERENCE, algorithm, layout, layout, place)
         self.call = Call(primitive, [Arg.SRC, Arg.DST])
-        self._plain(shape, 1, primitive.label)
+        self._plain(shape, inputs, primitive.label)
 
     def _plain(self, shape: tuple[int, ...], inputs: int, label: str) -> None:
         plain = plain_order(len(shape))
         self.in_orders, self.out_orders, self.in_place, self.label = [plain] * inputs, [plain], [(0, 0)], label
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
-        self.call(*ins, outs[0])
+        self.call(ins[0], outs[0])
 
 
 class _BackwardSoftmax(_Softmax):
-    def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int) -> None:
+    def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int, inputs: int) -> None:
         layout, place = _lines(shape, axis)
         hint = Primitive("softmax_forward", Propagation.TRAINING, algorithm, layout, layout, place, code=False)
         primitive = Primitive("softmax_backward", algorithm, layout, layout, layout, place, hint)
         self.call = Call(primitive, [Arg.DIFF_DST, Arg.DST, Arg.DIFF_SRC])
-        self._plain(shape, 2, primitive.label)
+        self._plain(shape, inputs, primitive.label)
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        self.call(ins[0], ins[1], outs[0])
 
 
 def _bind(kind: type[_Softmax], algorithm: Algorithm, ins: Sequence[Spec | None], out: Spec, attrs: Mapping[str, Any],
           epilogue: Epilogue | None) -> Bound | None:
     shape, axis, temperature = out.shape, attrs["axis"], attrs["temperature"]
-    if epilogue is not None or any(s is None or s.dtype != _FLOAT for s in ins) or out.dtype != _FLOAT or not out.size:
+    if epilogue is not None or any(s is not None and s.dtype != _FLOAT for s in ins) or out.dtype != _FLOAT or not out.size:
         return None
     if attrs.get("use_length") or temperature not in (None, 1) or not -len(shape) <= axis < len(shape):
         return None
     try:
-        return kind(algorithm, shape, axis % len(shape))
+        return kind(algorithm, shape, axis % len(shape), len(ins))
     except Unsupported:
         return None
 

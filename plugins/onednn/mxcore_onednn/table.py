@@ -22,6 +22,12 @@ def _both(module: str, name: str) -> KernelEntry:
     return KernelEntry(here + name, 10, f"{here}takes_{name}", "onednn", f"{here}bind_{name}")
 
 
+def _layer(module: str, name: str) -> KernelEntry:
+    """As :func:`_entry`, with the eager form in ``layers_eager.py``."""
+    eager = "mxcore_onednn.layers_eager:"
+    return KernelEntry(eager + name, 10, f"{eager}takes_{name}", "onednn", f"mxcore_onednn.{module}:bind_{name}")
+
+
 TABLE = {
     "Convolution": _entry("convolution", "convolution"),
     "Deconvolution": _entry("convolution", "deconvolution"),
@@ -31,22 +37,24 @@ TABLE = {
     "Pooling": _entry("pooling", "pooling"),
     "_pool_scatter": _entry("pooling", "pool_scatter"),
     "_pool_spread": _entry("pooling", "pool_spread"),
-    "FullyConnected": _compiled("product", "dense"),
-    "dot": _compiled("product", "dot"),
-    "_backward_dot": _compiled("product", "backward_dot"),
-    "batch_dot": _compiled("product", "batch_dot"),
-    "BatchNorm": _compiled("norm", "batch_norm"),
+    "FullyConnected": _layer("product", "dense"),
+    "dot": _layer("product", "dot"),
+    "_backward_dot": _layer("product", "backward_dot"),
+    "batch_dot": _layer("product", "batch_dot"),
+    "BatchNorm": _layer("norm", "batch_norm"),
     "_contrib_SyncBatchNorm": _compiled("norm", "batch_norm"),
     "_contrib_BatchNormWithReLU": _compiled("norm", "batch_norm_with_relu"),
-    "_backward_BatchNorm": _compiled("norm", "backward_batch_norm"),
-    "LayerNorm": _compiled("norm", "layer_norm"),
-    "_backward_LayerNorm": _compiled("norm", "backward_layer_norm"),
-    "softmax": _compiled("softmax", "softmax"),
-    "log_softmax": _compiled("softmax", "log_softmax"),
-    "_backward_softmax": _compiled("softmax", "backward_softmax"),
-    "_backward_log_softmax": _compiled("softmax", "backward_log_softmax"),
+    "_backward_BatchNorm": _layer("norm", "backward_batch_norm"),
+    "LayerNorm": _layer("norm", "layer_norm"),
+    "_backward_LayerNorm": _layer("norm", "backward_layer_norm"),
+    "softmax": _layer("softmax", "softmax"),
+    "log_softmax": _layer("softmax", "log_softmax"),
+    "_backward_softmax": _layer("softmax", "backward_softmax"),
+    "_backward_log_softmax": _layer("softmax", "backward_log_softmax"),
     "RNN": _both("recurrent", "rnn"),
     "_backward_RNN": _both("recurrent", "backward_rnn"),
+    "_gelu": _layer("eltwise", "gelu"),
+    "_grad0__gelu": _layer("eltwise", "backward_gelu"),
     "_fused": _compiled("eltwise", "fused"),
     "_copy": _compiled("rearrange", "copy"),
     "Concat": _compiled("rearrange", "concat"),
