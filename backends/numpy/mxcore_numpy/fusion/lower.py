@@ -203,44 +203,51 @@ class Lowering:
             return self._leaky(node) or self._where(*args)
         if node.fn.startswith("logical_"):
             return self.make(node.fn, *[self.truth(a) for a in args])
-        if node.fn in ("add", "multiply") and (value := self._pattern(node)) is not None:
+        better = {"add": self._one_and_exp, "multiply": self._product}.get(node.fn)
+        if better is not None and (value := better(node)) is not None:
             return value
         args = [self.wide(a) for a in args]
         special = getattr(self, f"_{node.fn}", None)
         return special(*args) if special is not None else self.make(node.fn, *args)
 
-    def _pattern(self, node: E.Expr) -> Value | None:
-        """A sum or product with an operand that nothing else reads, as something faster."""
-        if node.fn == "multiply" and (value := self._product(node)) is not None:
-            return value
+    def _one_and_exp(self, node: E.Expr) -> Value | None:
+        """``1 + exp(x)``, of the logistic function, as ``2 + expm1(x)``: as accurate, and where it pays the faster one."""
         for a, b in (node.args, node.args[::-1]):
-            if self.uses[b] > 1:
-                continue
-            if node.fn == "add" and a == E.ONE and b.fn == "exp" and self.dtype.itemsize == 4 and _vector_expm1():
-                # of the logistic function: 2 + expm1(x) is as accurate, and the faster one
+            if a == E.ONE and b.fn == "exp" and self.uses[b] == 1 and self.dtype.itemsize == 4 and _vector_expm1():
                 return self.make("add", self.make("expm1", self.wide(self.done[b.args[0]])), self.const(2))
-            if node.fn == "multiply" and b.fn == "divide" and b.args[0] == E.ONE and not self.narrow(self.done[b]):
-                return self._divide(self.wide(self.done[a]), self.wide(self.done[b.args[1]]))
         return None
 
     def _product(self, node: E.Expr) -> Value | None:
-        """A product of several factors: first those that are numbers or broadcast, which is little or no work."""
+        """A product of several factors: numbers, and what broadcasts, are multiplied with each other, which is little or no
+        work; signs are numbers; a reciprocal becomes a division."""
         few: list[Value] = []
         many: list[Value] = []
+        below: list[Value] = []
         rest = [node]
         while rest:
             e = rest.pop()
-            if e.fn == "multiply" and (e is node or self.uses[e] == 1):
+            single = e is node or self.uses[e] == 1
+            if e.fn in ("multiply", "negative") and single:
                 rest += e.args[::-1]
+                if e.fn == "negative":
+                    few.append(self.const(-1))
                 continue
             if e.fn == "const" and not 1e-6 < abs(e.args[0]) < 1e6:
                 return None  # in another order there might be an overflow
             value = self.wide(self.done[e])
-            (few if self.narrow(value) else many).append(value)
-        if len(few) < 2 or not many:
+            if self.narrow(value):
+                few.append(value)
+            elif e.fn == "divide" and e.args[0] == E.ONE and single:
+                below.append(self.wide(self.done[e.args[1]]))
+            else:
+                many.append(value)
+        if not many or not (len(few) > 1 or below or any(v.op == "const" and v.data < 0 for v in few)):
             return None
+        result = functools.reduce(self._multiply, many)
+        for value in below:
+            result = self._divide(result, value)
         few.sort(key=lambda v: prod(v.shape))
-        return functools.reduce(self._multiply, [functools.reduce(self._multiply, many), functools.reduce(self._multiply, few)])
+        return self._multiply(result, functools.reduce(self._multiply, few)) if few else result
 
     def _leaky(self, node: E.Expr) -> Value | None:
         """``x`` where positive, else ``k x`` with a ``k`` up to 1, as the larger one of both."""
@@ -252,14 +259,21 @@ class Lowering:
         return None
 
     def _negative(self, a: Value) -> Value:
-        return self.make("or", a.args[0], self.const(self.sign_bit)) if a.op == "abs" else self.make("negative", a)
+        if a.op == "abs":
+            return self.make("or", a.args[0], self.const(self.sign_bit))
+        if a.op == "negative":
+            return a.args[0]
+        if a.op == "multiply" and a.args[1].op == "const":
+            return self.make("multiply", a.args[0], self.const(-a.args[1].data))
+        return self.make("negative", a)
 
     def _multiply(self, a: Value, b: Value) -> Value:
         if a is b:
             return self.make("square", a)
-        for x, y in ((a, b), (b, a)):
-            if y.op == "const" and y.data == 1:
-                return x
+        if a.op == "const":
+            a, b = b, a
+        if b.op == "const" and abs(b.data) == 1:
+            return a if b.data > 0 else self._negative(a)
         return self.make("multiply", a, b)
 
     def _add(self, a: Value, b: Value) -> Value:
@@ -272,7 +286,7 @@ class Lowering:
         return self.make("add", a, b.args[0]) if b.op == "negative" else self.make("subtract", a, b)
 
     def _divide(self, a: Value, b: Value) -> Value:
-        if b.op == "const" and b.data != 0 and np.isfinite(b.data) and abs(math.frexp(float(b.data))[0]) == 0.5:
+        if b.op == "const" and 1e-30 < abs(b.data) < 1e30 and abs(math.frexp(float(b.data))[0]) == 0.5:
             return self.make("multiply", a, self.const(1 / b.data))  # by a power of two: exact
         return self.make("divide", a, b)
 
