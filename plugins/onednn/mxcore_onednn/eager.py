@@ -7,20 +7,16 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+from mxcore.registry.bound import Bound, Spec
 
-from mxcore.registry.bound import Bound, Spec, plain_order
-
-from .arrangement import Incoming, Room, same_places
-from .codes import Arg
-from .primitive import Call, Layout, reorder
+from .arrangement import Incoming, Room
 
 __all__ = ["Eager", "remembered"]
 
 _PLANS = 512  # for each thread and family of operators
 
 class Eager:
-    """A bound call with copies around it: arrays of any strides in, arrays in C order out.
+    """A bound call with copies in front of it: arrays of any strides in, results in the order in which they are written.
 
     Parameters
     ----------
@@ -33,30 +29,16 @@ class Eager:
         self.bound: Bound = bound
         self._release = bound.release
         self._incoming = [None if s is None or o is None else Incoming(s, o) for s, o in zip(ins, bound.in_orders, strict=True)]
-        self._results = [Spec(s.shape, s.dtype, plain_order(len(s.shape))) for s in outs]
-        written = [Spec(s.shape, s.dtype, o) for s, o in zip(outs, bound.out_orders, strict=True)]
-        self._rooms = [Room(w) for w in written]
-        self._last = [None if same_places(w.strides, r.strides, r.shape) else
-                      Call(reorder(_layout(w), _layout(r)), [Arg.SRC, Arg.DST])
-                      for w, r in zip(written, self._results, strict=True)]
+        self._rooms = [Room(s.ordered(o)) for s, o in zip(outs, bound.out_orders, strict=True)]
 
     def __call__(self, *arrays: Any) -> Any:
         ins = [a if f is None else f(a) for f, a in zip(self._incoming, arrays, strict=True)]
         if self.bound.prepared:
             self.bound.prepare(ins)
-        outs = [np.empty(r.shape, r.dtype) if c is None else room()
-                for r, room, c in zip(self._results, self._rooms, self._last, strict=True)]
+        outs = [room() for room in self._rooms]
         self.bound.run(ins, outs)
         self._release()
-        for i, call in enumerate(self._last):
-            if call is not None:
-                written, outs[i] = outs[i], np.empty(self._results[i].shape, self._results[i].dtype)
-                call(written, outs[i])
         return outs[0] if len(outs) == 1 else tuple(outs)
-
-
-def _layout(spec: Spec) -> Layout:
-    return Layout(spec.shape, spec.dtype, [s // spec.dtype.itemsize for s in spec.strides])
 
 
 class _Remembered(threading.local):

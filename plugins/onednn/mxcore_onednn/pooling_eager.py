@@ -30,7 +30,7 @@ def _spec(shape: _Shape) -> Spec:
 
 
 @remembered
-def _plan(bind: Callable[..., Any], data: _Shape, kind: str, include: bool | None, *geometry: Any) -> Eager | None:
+def _plan(bind: Callable[..., Any], plain: bool, data: _Shape, kind: str, include: bool | None, *geometry: Any) -> Eager | None:
     w = windows(data, *geometry)
     if prod(data) < _SMALL or (kind == "avg" and w.kernel == w.spatial):  # a sum over all is NumPy's own loop
         return None
@@ -38,14 +38,14 @@ def _plan(bind: Callable[..., Any], data: _Shape, kind: str, include: bool | Non
     attrs = {**dict(zip(_GEOMETRY, geometry, strict=True)), "pool_type": kind, "count_include_pad": include}
     ins, out = {bound.bind_pooling: ([large], small), bound.bind_pool_spread: ([small], large),
                 bound.bind_pool_scatter: ([small, large, small], large)}[bind]
-    found = bind(ins, [out], attrs, False, plain=True)
+    found = bind(ins, [out], attrs, False, plain=plain)
     return None if found is None else Eager(found, ins, [out])
 
 
 def _pooling(data: Any, *, pool_type: str, count_include_pad: bool | None, **attrs: Any) -> Eager | None:
     if data.dtype.char != "f":
         return None
-    return _plan(bound.bind_pooling, data.shape, pool_type, count_include_pad, *[attrs[n] for n in _GEOMETRY])
+    return _plan(bound.bind_pooling, data.flags.c_contiguous, data.shape, pool_type, count_include_pad, *[attrs[n] for n in _GEOMETRY])
 
 
 def takes_pooling(*arrays: Any, **attrs: Any) -> bool:
@@ -61,7 +61,7 @@ def pooling(xp: Any, data: np.ndarray, **attrs: Any) -> np.ndarray:
 def _spread(dy: Any, like: Any, *, pool_type: str, count_include_pad: bool | None, **attrs: Any) -> Eager | None:
     if dy.dtype.char != "f":
         return None
-    return _plan(bound.bind_pool_spread, tuple(like.shape), pool_type, count_include_pad, *[attrs[n] for n in _GEOMETRY])
+    return _plan(bound.bind_pool_spread, dy.flags.c_contiguous, tuple(like.shape), pool_type, count_include_pad, *[attrs[n] for n in _GEOMETRY])
 
 
 def takes_pool_spread(*arrays: Any, **attrs: Any) -> bool:
@@ -77,7 +77,7 @@ def pool_spread(xp: Any, dy: np.ndarray, like: Any, **attrs: Any) -> np.ndarray:
 def _scatter(dy: Any, data: Any, peak: Any, **attrs: Any) -> Eager | None:
     if dy.dtype.char != "f" or data.dtype.char != "f":
         return None
-    return _plan(bound.bind_pool_scatter, data.shape, "max", None, *[attrs[n] for n in _GEOMETRY])
+    return _plan(bound.bind_pool_scatter, data.flags.c_contiguous, data.shape, "max", None, *[attrs[n] for n in _GEOMETRY])
 
 
 def takes_pool_scatter(*arrays: Any, **attrs: Any) -> bool:
