@@ -57,7 +57,7 @@ def _made(bind: Callable[..., Bound | None], name: str, places: tuple, values: t
     op, training = get_op(name), False
     attrs = dict(values)
     if "is_train" in op.schema.wants:
-        training = attrs.pop("is_train")
+        training = attrs.pop("is_train", False)
     ins = [None if p is None else _spec(*p) for p in places]
     parsed = Attrs(attrs, {})
     try:
@@ -94,6 +94,7 @@ def _kernel(name: str, bind: Callable[..., Bound | None]) -> tuple[Callable, Cal
         """See the operator."""
         return find(arrays, attrs)(*arrays)  # type: ignore[misc]
 
+    kernel.forget = made.forget  # type: ignore[attr-defined]
     return kernel, takes
 
 

@@ -10,6 +10,7 @@ from mxcore.errors import MXNetError
 from mxcore.registry import get_op
 from mxcore.registry.kernels import generic_of
 from mxcore.runtime.device import device_of
+from mxcore.testing import kernels, sampling
 from mxcore_onednn import layers_eager
 
 
@@ -61,6 +62,19 @@ def test_as_the_generic_kernel(bound_like_plain, name, memory):
         for a, b in zip(*[r if isinstance(r, tuple) else (r,) for r in (got, want)], strict=True):
             assert a.dtype == b.dtype and a.shape == b.shape
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * max(1, np.abs(b).max()))
+
+
+SAMPLES = [s for s in sampling.load() if s.op in {*CASES, "LeakyReLU"}]
+
+
+def test_samples_of_the_operators(bound_like_plain, monkeypatch):
+    monkeypatch.setattr(layers_eager, "_LEAST", 1)
+    for function, _, _ in CASES.values():
+        getattr(layers_eager, function).forget()
+    kernels.COMPARED.clear()
+    for s in SAMPLES:
+        kernels.check_kernels(s, cpu())
+    assert set(CASES) <= set(kernels.COMPARED)
 
 
 def test_images_with_channels_last_stay_so(bound_like_plain):
