@@ -76,7 +76,8 @@ def sum(xp, data, *, axis: Shape | None = None, keepdims: bool = False, exclude:
     >>> nd.sum(nd.ones((2, 3)), axis=1).asnumpy()
     array([3., 3.], dtype=float32)
     """
-    return xp.astype(_total(xp, data, axis, keepdims, exclude), data.dtype)
+    total = _total(xp, data, axis, keepdims, exclude)
+    return total if total.dtype == data.dtype else xp.astype(total, data.dtype)
 
 
 @sum.gradient

@@ -100,12 +100,12 @@ def _reshape(a: Any, shape: Any) -> Any:
 
 
 def _broadcast_to(a: Any, shape: tuple[int, ...]) -> Any:
+    if a.size == 1 and len(shape) >= a.ndim:
+        return np.ndarray(shape, a.dtype, a, 0, (0,) * len(shape))
     old = a.shape
     if old == shape:
         return a
     lead = len(shape) - len(old)
-    if a.size == 1 and lead >= 0:
-        return np.ndarray(shape, a.dtype, a, 0, (0,) * len(shape))
     if lead < 0 or not a.flags.c_contiguous or 0 in shape:
         return np.broadcast_to(a, shape)
     strides = [0] * lead  # the same as np.broadcast_to, without its price
