@@ -195,7 +195,7 @@ def cases(draw):
     return loop, arrays, outs
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(cases(), st.sampled_from([None, 1, 7, 16, 50, 200]), st.sampled_from([1, 2, 3]), st.booleans())
 def test_loops_equal_their_functions_one_by_one(case, tile, threads, in_place):
     loop, arrays, outs = case
@@ -203,7 +203,7 @@ def test_loops_equal_their_functions_one_by_one(case, tile, threads, in_place):
     check(loop, arrays, outs, rtol=2e-4, atol=2e-4, tile=tile, threads=threads, in_place=in_place)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(cases(), st.sampled_from([1, 30, None]))
 def test_runs_do_not_depend_on_what_was_there(case, tile):
     """The same object twice: nothing is left in registers, sums or the memory of outputs."""
