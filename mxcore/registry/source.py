@@ -76,7 +76,7 @@ OWN: dict[str, str] = {
     if (x == 0.0) return copysign(INFINITY, -x);
     if (x < 0.0) {
         if (x == floor(x)) return NAN;
-        r = -3.141592653589793 / tan(3.141592653589793 * (x - floor(x)));
+        r = -3.141592653589793 / tan(3.141592653589793 * (x - rint(x)));
         x = 1.0 - x;
     }
     for (; x < 10.0; x += 1.0) r -= 1.0 / x;
@@ -89,7 +89,7 @@ OWN: dict[str, str] = {
     real r = 0.0, side = 1.0;
     if (x <= 0.0) {
         if (x == floor(x)) return INFINITY;
-        const real s = sin(3.141592653589793 * (x - floor(x)));
+        const real s = sin(3.141592653589793 * (x - rint(x)));
         r = 9.869604401089358 / (s * s);
         side = -1.0;
         x = 1.0 - x;
@@ -104,7 +104,7 @@ OWN: dict[str, str] = {
     real r = 0.0;
     if (x <= 0.0) {
         if (x == floor(x)) return -INFINITY;
-        const real t = 3.141592653589793 * (x - floor(x)), s = sin(t);
+        const real t = 3.141592653589793 * (x - rint(x)), s = sin(t);
         r = -62.01255336059963 * cos(t) / (s * s * s);
         x = 1.0 - x;
     }

@@ -13,9 +13,10 @@ __all__ = ["nanoseconds"]
 _MEMORY = 0.2  # to read or write one float32 in the cache
 _SIMPLE = 0.05
 #: of one float32, on one thread with AVX-512, about; functions of libmvec and what is computed number by number
-_PRICES = {"divide": 0.15, "sqrt": 0.2, "exp": 0.5, "expm1": 0.7, "log": 0.6, "log2": 0.5, "log10": 0.5, "log1p": 1.0,
-           "cbrt": 0.8, "sin": 0.6, "cos": 0.6, "tan": 0.9, "arcsin": 0.8, "arccos": 0.8, "arctan": 0.8, "sinh": 0.8, "cosh": 0.6, "tanh": 0.6,
-           "arcsinh": 1.4, "arccosh": 1.6, "arctanh": 1.0, "erf": 1.2, "power": 4.8, "hypot": 0.5, "arctan2": 1.1}
+_PRICES = {
+    "divide": 0.15, "sqrt": 0.2, "exp": 0.5, "expm1": 0.7, "log": 0.6, "log2": 0.5, "log10": 0.5, "log1p": 1.0, "cbrt": 0.8,
+    "sin": 0.6, "cos": 0.6, "tan": 0.9, "arcsin": 0.8, "arccos": 0.8, "arctan": 0.8, "sinh": 0.8, "cosh": 0.6, "tanh": 0.6,
+    "arcsinh": 1.4, "arccosh": 1.6, "arctanh": 1.0, "erf": 1.2, "power": 4.8, "hypot": 0.5, "arctan2": 1.1}
 #: functions that compilers have instructions for, or that NumPy computes number by number too
 _ANYWAY = frozenset(("fabs", "sqrt", "floor", "ceil", "rint", "trunc", "copysign", "erf", "hypot", "tgamma", "own_gammaln",
                      "own_erfinv", "own_digamma", "own_polygamma1", "own_polygamma2", "own_mod"))

@@ -13,6 +13,7 @@ from mxcore.registry import expr as E
 from mxcore.registry.bound import Bound, Epilogue, Spec, plain_order
 from mxcore.registry.kernels import binders_of
 from mxcore.registry.loop import Loop
+from mxcore.registry.source import C
 from mxcore_numpy.threads import parallel, width
 
 from . import gomp
@@ -22,7 +23,7 @@ from .nest import Nest, Word
 from .shape import Shape
 from .workshop import WORKSHOP
 
-__all__ = ["Native", "bind"]
+__all__ = ["Native", "bind", "native"]
 
 _RUNS = 3  # after so many a loop is worth compiling
 _ALONE = 30_000.0  # nanoseconds of work that are not worth waking another thread
@@ -37,7 +38,7 @@ def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: dict[str, Any], train
     if other is None:
         return None
     try:
-        return _native(other, attrs["loop"], ins, outs, width())
+        return native(other, attrs["loop"], ins, outs, width())
     except CompileError as error:
         WORKSHOP.trouble = str(error)
         WORKSHOP.tell()
@@ -47,20 +48,28 @@ def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: dict[str, Any], train
 def _other(*given: Any) -> Bound | None:
     """What would be bound if this plugin were not there."""
     binders = binders_of("numpy", "_fused")
-    for binder in binders[binders.index(bind) + 1:]:
+    for binder in binders[binders.index(bind) + 1:] if bind in binders else binders:
         found = binder(*given)
         if found is not None:
             return found
     return None
 
 
-def _native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], threads: int) -> Bound:
+def native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], threads: int) -> Bound:
+    """The loop as ``other`` has bound it, compiled; ``other`` itself where that is not worth it.
+
+    Raises
+    ------
+    CompileError
+        The compiler cannot be run at all.
+    """
     read = {n for e in loop.exprs for n in E.leaves(e)}
     used = [i for i, n in enumerate(loop.names) if n in read]
     lying = [s if o is None else s.ordered(o) for s, o in zip(ins, other.in_orders, strict=True)]
     written = [s.ordered(o) for s, o in zip(outs, other.out_orders, strict=True)]
     work = nanoseconds(loop, compiler().vector)
-    if work is None or not prod(loop.shape) or not all(map(_is_plain, [*[lying[i] for i in used], *written])):
+    arrays = [*[lying[i] for i in used], *written]
+    if work is None or not prod(loop.shape) or not all(map(_is_plain, arrays)) or not all(_fits(s, loop) for s in written):
         return other
     order = next((o for o, r in zip(other.out_orders, loop.reductions, strict=True) if r is None), None) or \
         next((s.order for s in lying if s.shape == loop.shape and s.order is not None), None) or plain_order(len(loop.shape))
@@ -72,8 +81,13 @@ def _native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec],
 
 def _is_plain(s: Spec) -> bool:
     """Whether it is known how an array lies, in whole elements, and its type is one that is computed with."""
-    known = s.order is not None or s.steps is not None
+    known = (s.order is not None or s.steps is not None) and s.dtype.name in C.types
     return known and all(step % s.dtype.itemsize == 0 for step in s.strides)
+
+
+def _fits(s: Spec, loop: Loop) -> bool:
+    """Whether a result is rounded once: float64 to two bytes would go through float32."""
+    return s.dtype.name in ("float32", "float64") or (s.dtype.name in C.stores and loop.dtype.name == "float32")
 
 
 class Native(Bound):

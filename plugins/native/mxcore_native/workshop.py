@@ -123,23 +123,22 @@ class Workshop:
         """Have a kernel made in the background; may be called again and again."""
         if self._thread is not None and (kernel.key in self._waiting or kernel.key in self._batch):
             return
+        self.note(kernel)
         with self._lock:
-            if kernel.call is None and not kernel.failed:
-                self._waiting[kernel.key] = kernel
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._work, name="mxcore-native", daemon=True)
-                    self._thread.start()
+            if self._waiting and self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="mxcore-native", daemon=True)
+                self._thread.start()
 
     def note(self, kernel: Kernel) -> None:
         """Have a kernel made at the next :meth:`finish`."""
         with self._lock:
-            if kernel.call is None and not kernel.failed:
+            if kernel.call is None and not kernel.failed and kernel.key not in self._batch:
                 self._waiting[kernel.key] = kernel
 
     def finish(self) -> None:
-        """Make all that wait, now."""
-        while self._next():
-            self._make()
+        """Make all that wait, now; what another thread is making is there too when this returns."""
+        while self._make():
+            pass
 
     def tell(self) -> None:
         """Warn of trouble, once."""
@@ -158,12 +157,8 @@ class Workshop:
                     self._thread = None
                     return
 
-    def _next(self) -> bool:
-        with self._lock:
-            return bool(self._waiting)
-
-    def _make(self) -> None:
-        """Compile some of what waits."""
+    def _make(self) -> bool:
+        """Compile some of what waits; False if nothing did."""
         with self._building:
             with self._lock:
                 batch = self._batch = dict(list(self._waiting.items())[:_BATCH])
@@ -184,8 +179,11 @@ class Workshop:
             for kernel in kernels:
                 kernel.failed = kernel.call is None
             self._batch = {}
+        return bool(kernels)
 
     def _compile(self, kernels: Sequence[Kernel]) -> None:
+        if not kernels:
+            return
         definitions: dict[str, str] = {}
         for kernel in kernels:
             definitions |= kernel.functions
@@ -197,13 +195,12 @@ class Workshop:
                 compiler().build(source, target, self._started)
             finally:
                 self._process = None
+            # from here, since a library that this process has loaded under the name in the cache would be found again
+            library = ctypes.CDLL(str(target))
+            for kernel in kernels:
+                kernel.take(library)
+            self.compiled += len(kernels)
             cache.enter(target, [k.key for k in kernels])
-        for kernel in kernels:
-            library = cache.load(kernel.key)
-            if library is None:
-                raise OSError("a file that was just written cannot be loaded")
-            kernel.take(library)
-            self.compiled += 1
 
     def _started(self, process: subprocess.Popen) -> None:
         self._process = process
