@@ -128,7 +128,7 @@ class Packed:
 
     def __init__(self, layout: Layout, view: WeightView) -> None:
         self._layout, self._view, self._bytes = layout, view, layout.nbytes
-        self.memory: np.ndarray | None = None
+        self.memory: Any = None  # an array, once filled
         self._strides: tuple[int, ...] | None = None
 
     def fill(self, weight: np.ndarray) -> None:

@@ -98,7 +98,8 @@ class _Weights:
         steps = [s // 4 for s in Spec(g.weight, _FLOAT, channels_last(len(g.weight))).strides]
         self._dense = Packed(Layout(g.weight, _FLOAT, steps), WeightView(g.weight))
         source = _matrix(inner, f, turned=True) if by_column else _matrix(f, inner)
-        self._bytes, self.memory = wanted.nbytes, None
+        self._bytes = wanted.nbytes
+        self.memory: Any = None  # an array, once filled
         self._call = None if source == wanted else Call(reorder(source, wanted), [Arg.SRC, Arg.DST])
 
     def fill(self, weight: np.ndarray) -> None:

@@ -154,8 +154,9 @@ def deconvolution(xp: Any, *arrays: Any, **attrs: Any) -> np.ndarray:
 # ---------------------------------------------------------------- gradients
 @remembered
 def _data_plan(dy: _Shape, weight: _Shape, like: _Shape | None, adj: _Shape, size: _Shape, *values: Any) -> Eager | None:
-    counts = large_size(_ghost(dy), _ghost(like), *values[:4], adj, size)[-1]
-    large, attrs = (dy[0], weight[1] * values[4], *counts), dict(zip(_FAMILY, values, strict=True))
+    kernel, stride, dilate, pad, groups = values
+    large = (dy[0], weight[1] * groups, *large_size(_ghost(dy), _ghost(like), kernel, stride, dilate, pad, adj, size)[-1])
+    attrs = dict(zip(_FAMILY, values, strict=True))
     return _plan(bound.bind_conv_data, attrs, (dy, weight), large, large, weight, dy)
 
 

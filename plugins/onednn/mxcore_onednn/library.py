@@ -121,7 +121,7 @@ def function(name: str) -> Any:
     return found
 
 
-def _check(status: int, found: Any, arguments: tuple) -> int:
+def _check(status: Any, found: Any, arguments: tuple) -> Any:
     if status:
         failed(status, found.__name__)
     return status
