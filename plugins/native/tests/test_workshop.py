@@ -1,6 +1,7 @@
 """The compiler in the background, the cache, and what happens where something is missing or broken."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -140,8 +141,9 @@ def test_a_file_that_is_not_ours_is_made_again(compiled, workshop, monkeypatch, 
     assert (bound.kernel.call is None) == (damage != "none")
     right(compiled.run(bound, loop_of(5.25), [X], [F4])[0], 5.25)
     assert (workshop.compiled, workshop.loaded) == ((2, 1) if damage == "none" else (3, 0))
-    workshop.kernels.clear()
-    assert compiled.bind(loop_of(5.25), [X], [F4]).kernel.call is not None, "it was written anew"
+    shutil.copytree(tmp_path / "second", tmp_path / "third")
+    monkeypatch.setenv("MXCORE_HOME", str(tmp_path / "third"))
+    assert cache.load(bound.kernel.key) is not None, "it was not written anew"
 
 
 def test_what_an_ended_process_left_is_removed(compiled, workshop):
