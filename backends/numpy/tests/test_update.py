@@ -110,6 +110,10 @@ def test_what_is_left_to_the_plain_kernel():
     assert refused([], [], lrs=(), wds=())
     big = np.zeros((600, 600), "float32")
     assert refused([big.T, big.T.copy(), big.T.copy()], [big.T, big.copy()])  # cannot be cut into blocks as it lies
+    views = [a.T for a in (w, g, m)]
+    assert not refused(views, [views[0], views[2]])  # small ones may lie as they like
+    many = [np.zeros((150, 200), "float32").T for _ in range(3 * 5)]
+    assert refused(many, [*many[::3], *many[2::3]], lrs=(0.1,) * 5, wds=(0.0,) * 5)
     assert not refused([w, g, m], [w, m])
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
-from operator import is_
+from operator import attrgetter, is_
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,13 +27,16 @@ __all__ = ["adagrad", "adam", "multi_adagrad", "multi_adam", "multi_nag_mom", "m
 _BLOCK = 1 << 17  # bytes of one array: six of them are most of a core's second-level cache
 _ALONE = 1 << 19  # bytes of weights whose update is not worth waking another thread
 _TYPES = (np.dtype("float32"), np.dtype("float64"))
+_SHAPE, _DTYPE, _NBYTES = map(attrgetter, ("shape", "dtype", "nbytes"))
 
 
 class _Scratch(threading.local):
     """For each type, arrays of each shape that is asked for, all in the same memory of this thread."""
 
+    room = _BLOCK
+
     def __init__(self) -> None:
-        memory = np.empty((3, _BLOCK), np.uint8)
+        memory = np.empty((3, self.room), np.uint8)
         self.of = {dtype: _Shapes(dtype, memory) for dtype in _TYPES}
 
 
@@ -202,9 +205,9 @@ def _share(rule: Callable, pieces: Iterable[tuple], dtype: np.dtype) -> None:
         rule(*piece, *scratch[piece[1].shape])
 
 
-def _run(rule: Callable, work: Iterable[tuple], sizes: Sequence[int], dtype: np.dtype) -> None:
-    """The rule for the numbers and arrays of each weight; ``sizes`` are the weights' in bytes."""
-    if max(sizes) <= _BLOCK and sum(sizes) <= _ALONE:
+def _run(rule: Callable, work: Iterable[tuple], small: bool, dtype: np.dtype) -> None:
+    """The rule for the numbers and arrays of each weight."""
+    if small:
         _share(rule, work, dtype)
         return
     pieces, threads = list(_pieces(work)), width()
@@ -213,15 +216,11 @@ def _run(rule: Callable, work: Iterable[tuple], sizes: Sequence[int], dtype: np.
     parallel(lambda k: _share(rule, pieces[starts[k]:starts[k + 1]], dtype), shares, threads)
 
 
-def _fit(columns: Sequence[Sequence[np.ndarray]], arrays: Sequence[np.ndarray], sizes: Sequence[int]) -> bool:
+def _fit(columns: Sequence[Sequence[np.ndarray]], arrays: Sequence[np.ndarray]) -> bool:
     """Whether arrays, of each kind a column, are of one type that is computed in, and of one shape for each weight."""
-    dtype, shapes = arrays[0].dtype, [a.shape for a in columns[0]]
-    if dtype not in _TYPES or [a.dtype for a in arrays].count(dtype) < len(arrays):
-        return False
-    for column in columns:
-        if column is not columns[0] and [a.shape for a in column] != shapes:
-            return False
-    return max(sizes) <= _BLOCK or all(a.flags.c_contiguous for a in arrays)
+    dtype, shapes = arrays[0].dtype, list(map(_SHAPE, columns[0]))
+    return dtype in _TYPES and list(map(_DTYPE, arrays)).count(dtype) == len(arrays) and all(
+        list(map(_SHAPE, column)) == shapes for column in columns[1:])
 
 
 def _apart(outs: Sequence[np.ndarray], ins: Sequence[np.ndarray]) -> bool:
@@ -250,13 +249,16 @@ def _writer(rule: Callable, numbers: Callable, size: int, states: int, many: boo
         given = [ins[k::size] for k in range(size)]
         results = [outs[:count], *[outs[count + k::states] for k in range(states)]]
         replaced = [given[0], *given[size - states:]]
-        sizes = [w.nbytes for w in given[0]]
         in_place = all(all(map(is_, new, old)) for new, old in zip(results, replaced))
-        if not (_fit(given, ins, sizes) if in_place else _fit(given + results, [*ins, *outs], sizes) and _apart(outs, ins)):
+        if not (_fit(given, ins) if in_place else _fit(given + results, [*ins, *outs]) and _apart(outs, ins)):
+            return False
+        sizes = list(map(_NBYTES, given[0]))
+        small = max(sizes) <= _BLOCK and sum(sizes) <= _ALONE
+        if not small and not all(a.flags.c_contiguous for a in (*ins, *outs)):
             return False
         dtype, rates = ins[0].dtype, list(zip(lrs, wds))
         made = {rate: numbers(dtype, *rate, attrs) for rate in set(rates)}
-        _run(rule, zip([made[rate] for rate in rates], *given, *results), sizes, dtype)
+        _run(rule, zip(map(made.__getitem__, rates), *given, *results), small, dtype)
         return True
 
     return update
