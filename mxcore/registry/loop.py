@@ -62,11 +62,18 @@ def run_loop(xp: Any, loop: Loop, arrays: Sequence[Any], dtypes: Sequence[np.dty
             if node.fn == "const":
                 done[node] = xp.scalar(node.args[0], loop.dtype)
             else:
-                done[node] = getattr(xp, node.fn)(*[done[a] for a in node.args])
-        value = done[e]
+                done[node] = getattr(xp, node.fn)(*[_operand(xp, done[a], a, node, i, loop.dtype)
+                                                    for i, a in enumerate(node.args)])
+        value = xp.astype(done[e], loop.dtype) if E.is_bool(e) else done[e]
         if r is not None:
             value = xp.reshape(xp.sum(xp.broadcast_to(value, loop.shape), axis=r.axes), r.shape)
         elif value.shape != loop.shape:
             value = xp.copy(xp.broadcast_to(value, loop.shape))
         results.append(value if value.dtype == dtype else xp.astype(value, dtype))
     return tuple(results)
+
+
+def _operand(xp: Any, value: Any, e: E.Expr, user: E.Expr, place: int, dtype: np.dtype) -> Any:
+    """A truth value counts as 0 or 1, except where one is asked for."""
+    logical = user.fn.startswith("logical_") or (user.fn == "where" and place == 0)
+    return xp.astype(value, dtype) if E.is_bool(e) and not logical else value

@@ -93,7 +93,7 @@ def bind_backward_gelu(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: 
 
 def _function(loop: Loop) -> tuple[Algorithm, tuple[int, ...]] | None:
     """Which function the loop is, and the places of its inputs: (the gradient,) the argument."""
-    if len(loop.names) > 2 or len(loop.exprs) != 1:
+    if len(loop.names) not in (1, 2) or len(loop.exprs) != 1:
         return None
     table, orders = (_FORWARD, ((0,),)) if len(loop.names) == 1 else (_BACKWARD, ((0, 1), (1, 0)))
     for name, algorithm in table.items():
