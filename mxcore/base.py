@@ -33,6 +33,8 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in (
     Setting("MXCORE_PROFILER_AUTOSTART", "0", "1: the profiler runs from the start; profile.json is written at exit",
             "MXNET_PROFILER_AUTOSTART"),
     Setting("MXCORE_FALLBACK", "warn", "host fallbacks of a backend: 'allow', 'warn' or 'error'"),
+    Setting("MXCORE_OPENCL_ROUTE", None, "'gpu': products of matrices run on OpenCL devices that are CPUs too; 'cpu': on none"),
+    Setting("MXCORE_OPENCL_FUSE_AFTER", "2", "an expression becomes an OpenCL kernel of its own after so many calls"),
     Setting("MXCORE_OPTIMIZER_AGGREGATION_SIZE", None, "weights updated in one call; default: all of a type, LARS 4, LAMB 45",
             "MXNET_OPTIMIZER_AGGREGATION_SIZE"),
     Setting("MXCORE_HOME", None, "folder of data sets and caches; default ~/.mxnet", "MXNET_HOME"),

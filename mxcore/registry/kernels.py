@@ -1,7 +1,8 @@
 """Kernel resolution: which function computes an operator on a backend.
 
 In order: kernels that the backend or plugins entered for the operator, by priority, the first whose predicate accepts
-the call; the generic kernel over the backend's ``xp``; the composite. Resolved once per operator and backend and kept in
+the call; what the backend makes of the operator's expression, where it makes kernels; the generic kernel over the backend's
+``xp``; the composite. Resolved once per operator and backend and kept in
 ``op.kernels``, so a call costs one dict look-up.
 """
 
@@ -15,7 +16,7 @@ from .generic import kernel_of
 from .op import OPS, Op
 from .schema import Attrs
 
-__all__ = ["KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target", "resolve",
+__all__ = ["MAKERS", "KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target", "resolve",
            "writer_of"]
 
 
@@ -37,6 +38,8 @@ class KernelEntry:
 
 
 _TABLE: dict[tuple[str, str], list[KernelEntry]] = {}
+#: backend name -> ``f(op, generic kernel or None)``: a kernel that the backend makes of the operator's declaration, or None
+MAKERS: dict[str, Callable[[Op, Callable | None], Callable | None]] = {}
 
 
 def add_kernels(backend: str, entries: dict[str, Any], source: str = "") -> None:
@@ -107,6 +110,8 @@ def resolve(op: Op, backend: str) -> Callable:
         Names the backends for which kernels exist.
     """
     kernel = generic_of(op)
+    if backend in MAKERS:
+        kernel = MAKERS[backend](op, kernel) or kernel
     for entry in reversed(_TABLE.get((backend, op.name), ())):
         if entry.target is None:
             continue

@@ -1,11 +1,11 @@
 """What executes: devices and backends, the eager call, graph programs, random numbers.
 
-``mx.runtime`` also answers what this installation can do: ``Features``, ``feature_list``, ``fallbacks``.
+``mx.runtime`` also answers what this installation can do: ``Features``, ``feature_list``, ``fallbacks``, ``routed``.
 """
 
 from typing import Any
 
-__all__ = ["Feature", "Features", "fallbacks", "feature_list"]
+__all__ = ["Feature", "Features", "fallbacks", "feature_list", "routed"]
 
 
 def __getattr__(name: str) -> Any:

@@ -67,6 +67,20 @@ class Backend(Protocol):
     def device_count(self) -> int:
         """How many devices of its own kind there are."""
 
+    # ---- only of a backend that makes kernels of expressions
+    def kernel_of(self, op: Any, generic: Any) -> Any:
+        """A kernel made of the operator's declaration (:attr:`mxcore.registry.op.Op.expr`), or None: the generic one will do."""
+
+    # ---- the next three: only of backends whose devices each have an ``xp`` of their own, or differ in kind
+    def xp_at(self, index: int) -> Any:
+        """The namespace of array functions that makes arrays on a device."""
+
+    def index_of(self, raw: Any) -> int:
+        """The number of the device that an array is on."""
+
+    def count_of(self, kind: str) -> int:
+        """How many of the devices serve a kind (``"gpu"``): the first ones."""
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype, index: int) -> Any:
         """An array with undefined contents."""
 

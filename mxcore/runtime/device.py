@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import plugins
@@ -10,7 +11,8 @@ from ..base import config
 from ..context import Context
 from ..errors import BackendMissingError, ContextError
 from ..registry import kernels
-from ..registry.op import APPLY
+from ..registry.op import APPLY, Op
+from ..registry.schema import Attrs
 from .invoke import apply_raw
 from .memory import Pool
 
@@ -33,7 +35,7 @@ class Device:
         self.ctx = ctx
         self.backend = backend
         self.name: str = backend.name
-        self.xp = backend.xp
+        self.xp = backend.xp_at(ctx.device_id) if hasattr(backend, "xp_at") else backend.xp
         self.array_type = backend.array_type
         self.index = ctx.device_id
         self.pool = Pool(backend, self.index)
@@ -71,7 +73,7 @@ def device_of(ctx: Context) -> Device:
 def _resolve(ctx: Context) -> Device:
     kind = _SAME.get(ctx.device_type, ctx.device_type)
     backend = _backend_for(kind)
-    count = backend.device_count()
+    count = _count(backend, kind)
     if kind != "cpu" and not 0 <= ctx.device_id < count:
         raise ContextError(f"{ctx} does not exist: backend {backend.name!r} has {count} device(s), numbered from 0")
     return Device(ctx, backend)
@@ -94,9 +96,9 @@ def _backend_for(kind: str) -> Any:
         except Exception as error:
             errors[info.name] = error
             continue
-        if backend.device_count() > 0:
+        if _count(backend, kind) > 0:
             return backend
-        errors[info.name] = ContextError(f"backend {info.name!r} found no device")
+        errors[info.name] = ContextError(f"backend {info.name!r} found no device of this kind")
     installed = sorted({k for i in plugins.backend_infos() for k in (*i.kinds, i.name)})
     lines = [f"no backend serves the device kind {kind!r}; installed kinds: {', '.join(installed) or 'none'}."]
     lines.append(f"To have it: {_INSTALL.get(kind, f'install a plugin that serves {kind!r}')}")
@@ -109,6 +111,11 @@ def _backend_for(kind: str) -> Any:
     broken = [r for r in plugins.records() if r.traceback]
     lines += [f"plugin {r.name!r} failed (python -m mxcore.doctor shows why)" for r in broken]
     raise BackendMissingError("\n".join(lines)) from next(iter(errors.values()), None)
+
+
+def _count(backend: Any, kind: str) -> int:
+    """The devices of a backend that serve a kind."""
+    return backend.count_of(kind) if hasattr(backend, "count_of") else backend.device_count()
 
 
 def backend_named(name: str) -> Any:
@@ -130,8 +137,10 @@ def backend_named(name: str) -> Any:
             raise BackendMissingError(f"no plugin makes a backend called {name!r}")
         for plugin_name, table in plugins.kernels_for(name):
             kernels.add_kernels(name, table, plugin_name)
+        if hasattr(backend, "kernel_of"):
+            kernels.MAKERS[name] = backend.kernel_of
         _BACKENDS[name] = backend
-        APPLY[backend.array_type] = apply_raw(backend)
+        APPLY[backend.array_type] = _apply_where(backend) if hasattr(backend, "xp_at") else apply_raw(backend)
         if len(_BACKENDS) == 1 and config("MXCORE_PROFILER_AUTOSTART") == "1":
             from .profile import PROFILE
 
@@ -139,10 +148,33 @@ def backend_named(name: str) -> Any:
     return backend
 
 
+class _Place:
+    """A backend as :func:`mxcore.runtime.invoke.apply_raw` sees it, whose ``xp`` is that of one device."""
+
+    def __init__(self, backend: Any, index: int) -> None:
+        self.name, self.array_type, self.asarray = backend.name, backend.array_type, backend.asarray
+        self.xp = backend.xp_at(index)
+        self.backend, self.index = backend, index
+
+
+def _apply_where(backend: Any) -> Callable:
+    """How operators are applied to raw arrays where each device has an ``xp`` of its own: with that of the first array."""
+    ways: dict[int, Callable] = {}
+
+    def apply(op: Op, raws: Sequence[Any], attrs: Attrs) -> Any:
+        index = next(backend.index_of(raw) for raw in raws if raw is not None)
+        way = ways.get(index)
+        if way is None:
+            way = ways[index] = apply_raw(_Place(backend, index))
+        return way(op, raws, attrs)
+
+    return apply
+
+
 def device_count(kind: str) -> int:
     """How many devices of a kind there are; 0 when no backend serves it."""
     try:
-        return _backend_for(kind).device_count()
+        return _count(_backend_for(kind), kind)
     except BackendMissingError:
         return 0
 
@@ -162,6 +194,8 @@ def forget() -> None:
 
 
 def raw_device(backend: Any) -> Device:
-    """The device that raw arrays of a backend are taken to be on, for generators: the one in use with the lowest number."""
+    """The device that raw arrays of a backend are on, for generators; where arrays do not know it, the first one in use."""
+    if isinstance(backend, _Place):
+        return device_of(Context(backend.name, backend.index))
     used = [dev for dev in _DEVICES.values() if dev.backend is backend]
     return min(used, key=lambda dev: dev.index) if used else device_of(Context(backend.name, 0))

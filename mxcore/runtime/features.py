@@ -6,13 +6,12 @@ import collections
 import importlib.util
 
 from .. import plugins
+from .fallback import fallbacks, routed
 
-__all__ = ["Feature", "Features", "fallbacks", "feature_list"]
+__all__ = ["Feature", "Features", "fallbacks", "feature_list", "routed"]
 
 Feature = collections.namedtuple("Feature", ["name", "enabled"])
 Feature.__doc__ = "A feature and whether it is there."
-
-_FALLBACKS: collections.Counter[tuple[str, str]] = collections.Counter()
 
 
 def _found() -> dict[str, bool]:
@@ -60,13 +59,3 @@ class Features(collections.OrderedDict):
 def feature_list() -> list[Feature]:
     """All features."""
     return list(Features().values())
-
-
-def count_fallback(backend: str, op: str) -> None:
-    """A backend says that it computed an operator on the host (:func:`fallbacks` shows it)."""
-    _FALLBACKS[(backend, op)] += 1
-
-
-def fallbacks() -> dict[tuple[str, str], int]:
-    """How often a backend computed an operator on the host instead of the device, by (backend, operator)."""
-    return dict(_FALLBACKS)

@@ -1,0 +1,209 @@
+"""Kernels made of expressions: an elementwise operator, or a whole loop of a compiled program, is one launch.
+
+Compiling takes from a twentieth of a second to half a second, so an expression is compiled when it has been computed
+``MXCORE_OPENCL_FUSE_AFTER`` times (2 by default); until then its functions run one by one, by kernels that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from struct import pack
+from typing import Any
+
+import numpy as np
+
+from mxcore.base import config
+from mxcore.errors import ArgumentError
+from mxcore.registry import expr as E
+from mxcore.registry.loop import Loop, run_loop
+from mxcore.registry.source import Source
+
+from . import source
+from .buffer import Array, broadcast_shapes, contiguous_strides, empty
+from .dialect import OPENCL
+from .elementwise import cast, run, strides_for
+from .host import elsewhere
+from .platforms import LOCAL_SIZE
+from .reductions import BY_GROUP, BY_ITEM, head_of, reduced, split
+
+__all__ = ["kernel_of"]
+
+_FLOATS = frozenset(("float32", "float64", "float16", "bfloat16"))
+
+
+def _fuse_after() -> int:
+    text = config("MXCORE_OPENCL_FUSE_AFTER") or ""
+    if not text.isdigit():
+        raise ArgumentError(f"MXCORE_OPENCL_FUSE_AFTER must be a number of calls, not {text!r}")
+    return int(text)
+
+
+def kernel_of(op: Any, generic: Callable | None) -> Callable | None:
+    """The kernel of an operator that is declared by an expression, and of loops; None for the others."""
+    if op.name == "_fused":
+        return _run_fused
+    if op.expr is None or op.generic_kernel is not None or generic is None:
+        return None
+    functions = [n for n in E.walk(op.expr) if n.fn not in ("arg", "attr", "const")]
+    if len(functions) + E.is_bool(op.expr) < 2:
+        return None  # a function of xp is a kernel already
+    return _Operator(op, generic)
+
+
+def _pragma(*dtypes: np.dtype) -> str:
+    return source.DOUBLE if any(d.name == "float64" for d in dtypes) else ""
+
+
+# ---------------------------------------------------------------- operators
+class _Operator:
+    """The kernel of an elementwise operator: ``f(xp, *arrays, **attrs)``."""
+
+    def __init__(self, op: Any, generic: Callable) -> None:
+        self.name, self.generic, self.after = op.name, generic, _fuse_after()
+        self.inputs, self.attrs = list(op.schema.inputs), [a for a in op.schema.attrs if a in E.leaves(op.expr, "attr")]
+        self.expr = op.expr
+        self.calls = 0
+
+    def __call__(self, xp: Any, *arrays: Any, **attrs: Any) -> Any:
+        first = arrays[0]
+        dtype, machine = first.dtype, xp.machine
+        if self.calls < self.after:
+            self.calls += 1
+            return self.generic(xp, *arrays, **attrs)
+        values = [attrs[a] for a in self.attrs]
+        if dtype.name not in _FLOATS or (dtype.name == "float64" and not machine.fp64) \
+                or any(a.dtype != dtype for a in arrays) or not all(isinstance(v, (int, float)) for v in values):
+            return self.generic(xp, *arrays, **attrs)
+        for a in arrays:
+            if a.machine is not machine:
+                raise elsewhere(machine, a)
+        shape = first.shape if all(a.shape == first.shape for a in arrays) else broadcast_shapes(*[a.shape for a in arrays])
+        kernel = machine.kernel((self.expr, dtype, len(arrays)), lambda: self._program(dtype))
+        new = empty(machine, shape, dtype)
+        code = "d" if dtype.name == "float64" else "f"
+        run(kernel, shape, (new, *arrays), *[pack(code, v) for v in values])
+        return new
+
+    def _program(self, dtype: np.dtype) -> tuple[str, dict]:
+        work = source.arithmetic(dtype)
+        names = {E.arg(n): E.arg(f"x{k}") for k, n in enumerate(self.inputs)}
+        names |= {E.attr(n): E.arg(f"s{k}") for k, n in enumerate(self.attrs)}
+        writer = Source(OPENCL, work)
+        for k in range(len(self.inputs)):
+            writer.operand(f"x{k}", source.loads(dtype, f"p{k + 1}", f"j{k + 1}"), work)
+        for k in range(len(self.attrs)):
+            writer.operand(f"s{k}", f"v{k}", work)
+        value = writer.number(writer.value(_renamed(self.expr, names)))
+        c, memory, count = source.types_of(dtype)[1], source.storage(dtype), len(self.inputs) + 1
+        parameters = [f"__global {memory} *p0", *[f"__global const {memory} *p{k}" for k in range(1, count)],
+                      *[f"const {c} v{k}" for k in range(len(self.attrs))]]
+        body = "".join(f"  {s.text};\n" for s in writer.statements) + "  " + source.stores(dtype, "p0", "j0", value)
+        name = source.kernel_name(self.name)
+        text = [source.typed(dtype), *writer.functions.values(), source.frame(count).declaration,
+                source.kernel(name, parameters, count, body)]
+        return "\n".join(text), {(self.expr, dtype, len(self.inputs)): name}
+
+
+def _renamed(e: E.Expr, names: dict[E.Expr, E.Expr]) -> E.Expr:
+    done = dict(names)
+    for node in E.walk(e):
+        if node not in done:
+            done[node] = node if node.fn == "const" else E.Expr(node.fn, tuple([done[a] for a in node.args]))
+    return done[e]
+
+
+# ---------------------------------------------------------------- loops
+_COUNTS: dict[Any, int] = {}
+
+
+def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) -> tuple:
+    """A loop: its plain outputs by one kernel, and each of its sums by one, with nothing in between stored."""
+    machine = xp.machine
+    types = tuple([a.dtype for a in arrays])
+    key = loop.dtype, loop.exprs, loop.reductions, types, tuple(dtypes)
+    calls = _COUNTS.get(key, 0)
+    doubles = any(d.name == "float64" for d in (loop.dtype, *types, *dtypes))
+    size = 48 + 40 * (len(arrays) + sum(r is None for r in loop.reductions))
+    if calls < _fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.device.max_parameter_size:
+        _COUNTS[key] = calls + 1
+        return run_loop(xp, loop, arrays, dtypes)
+    for a in arrays:
+        if a.machine is not machine:
+            raise elsewhere(machine, a)
+    results: list[Any] = [None] * len(loop.exprs)
+    plain = [j for j, r in enumerate(loop.reductions) if r is None]
+    if plain:
+        outs = [empty(machine, loop.shape, dtypes[j]) for j in plain]
+        wanted = tuple([d.dtype for d in outs])
+        exprs = tuple([loop.exprs[j] for j in plain])
+        kernel = machine.kernel(("loop", loop.dtype, loop.names, exprs, types, wanted),
+                                lambda: _plain(loop, exprs, types, wanted))
+        run(kernel, loop.shape, (*outs, *arrays))
+        for j, out in zip(plain, outs, strict=True):
+            results[j] = out
+    for j, r in enumerate(loop.reductions):
+        if r is not None:
+            total = cast(_summed(machine, loop, loop.exprs[j], r.axes, arrays, types), dtypes[j])
+            results[j] = Array(machine, total.memory, total.dtype, r.shape)
+    return tuple(results)
+
+
+def _operands(writer: Source, loop: Loop, types: Sequence[np.dtype], at: Callable[[int], tuple[str, str]]) -> None:
+    for k, (name, dtype) in enumerate(zip(loop.names, types, strict=True)):
+        pointer, index = at(k)
+        writer.operand(name, source.loads(dtype, pointer, index), source.arithmetic(dtype))
+
+
+def _plain(loop: Loop, exprs: Sequence[E.Expr], types: Sequence[np.dtype], wanted: Sequence[np.dtype]) -> tuple[str, dict]:
+    count = len(wanted) + len(types)
+    writer = Source(OPENCL, loop.dtype)
+    _operands(writer, loop, types, lambda k: (f"p{len(wanted) + k}", f"j{len(wanted) + k}"))
+    values = [writer.number(writer.value(e)) for e in exprs]
+    parameters = [f"__global {source.storage(d)} *p{k}" for k, d in enumerate(wanted)]
+    parameters += [f"__global const {source.storage(d)} *p{k}" for k, d in enumerate(types, len(wanted))]
+    body = "".join(f"  {s.text};\n" for s in writer.statements)
+    body += "".join(f"  {source.stores(d, f'p{k}', f'j{k}', v)}\n" for k, (d, v) in enumerate(zip(wanted, values, strict=True)))
+    text = [_pragma(*types, *wanted), source.typed(loop.dtype), *writer.functions.values(), source.frame(count).declaration,
+            source.kernel("loop", parameters, count, body)]
+    return "\n".join(text), {("loop", loop.dtype, loop.names, tuple(exprs), tuple(types), tuple(wanted)): "loop"}
+
+
+def _summed(machine: Any, loop: Loop, e: E.Expr, axes: tuple[int, ...], arrays: Sequence[Array], types: tuple) -> Array:
+    """The sum of an expression over axes, in the type of the loop's arithmetic; the axes are gone."""
+    rest = [i for i in range(len(loop.shape)) if i not in axes]
+    shape, inner = tuple([loop.shape[i] for i in rest]), tuple([loop.shape[i] for i in axes])
+    n, results = prod(inner), prod(shape)
+    kind, piece, pieces = split(n, results)
+    new = empty(machine, (pieces, *shape) if pieces > 1 else shape, loop.dtype)
+    if results:
+        strides = [strides_for(a, loop.shape) for a in arrays]
+        kernel = machine.kernel(("sum", kind, loop.dtype, loop.names, e, types), lambda: _sums(loop, e, types))
+        outer = source.layout(shape, contiguous_strides(shape), *[tuple([s[i] for i in rest]) for s in strides])
+        line = source.layout(inner, *[tuple([s[i] for i in axes]) for s in strides]).packed
+        count = results * pieces * (LOCAL_SIZE if kind == "group" else 1)
+        machine.launch(kernel, count, new.memory, *[a.memory for a in arrays], line + pack("2i", piece, pieces),
+                       outer.packed + pack(f"{len(arrays) + 1}q", 0, *[a.offset for a in arrays]))
+    return reduced(new, "sum", (0,)) if pieces > 1 else new
+
+
+def _sums(loop: Loop, e: E.Expr, types: tuple) -> tuple[str, dict]:
+    count = len(types)
+    line = (f"typedef struct {{ int n, nd; int shape[{source.AXES}]; int step[{max(count, 1)}][{source.AXES}]; "
+            "int piece, pieces; } Line;\n")
+    writer = Source(OPENCL, loop.dtype)
+    _operands(writer, loop, types, lambda k: (f"p{k + 1}", f"q{k + 1}"))
+    value = writer.number(writer.value(e))
+    walk = ["    int rest_ = k;", *[f"    long q{k + 1} = j{k + 1};" for k in range(count)],
+            "    for (int d = r.nd - 1; d > 0; --d) {", "      int up_ = rest_ / r.shape[d], at_ = rest_ - up_ * r.shape[d];",
+            *[f"      q{k + 1} += (long)at_ * r.step[{k}][d];" for k in range(count)], "      rest_ = up_;", "    }",
+            *[f"    q{k + 1} += (long)rest_ * r.step[{k}][0];" for k in range(count)],
+            *[f"    {s.text};" for s in writer.statements], f"    A v = {value};\n"]
+    memory = source.storage(loop.dtype)
+    parameters = [f"__global {memory} *p0", *[f"__global const {source.storage(d)} *p{k}" for k, d in enumerate(types, 1)]]
+    fields = {"local": LOCAL_SIZE, "name": "sum", "line": "Line", "layout": f"Layout{count + 1}", "head": head_of(count + 1),
+              "identity": "0", "parameters": ", ".join(parameters), "combine": "acc + v", "value": "\n".join(walk),
+              "store": "  p0[j0 + (long)part * l.n] = acc;\n"}
+    text = [_pragma(*types), source.typed(loop.dtype), *writer.functions.values(), source.frame(count + 1).declaration, line,
+            "#define A T\n", BY_ITEM.format(**fields), BY_GROUP.format(**fields)]
+    return "\n".join(text), {("sum", kind, loop.dtype, loop.names, e, types): f"sum_{kind}" for kind in ("item", "group")}

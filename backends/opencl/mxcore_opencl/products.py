@@ -1,0 +1,165 @@
+"""Products of matrices: a tiled kernel on graphics processors, NumPy's BLAS on mapped memory where the device is a CPU."""
+
+from __future__ import annotations
+
+from math import prod
+from struct import pack
+from typing import Any
+
+import numpy as np
+
+from mxcore.errors import ShapeError
+from mxcore_numpy.xp import XP as REFERENCE
+
+from . import source
+from .buffer import Array, broadcast_shapes, empty
+from .elementwise import cast
+from .host import elsewhere, on_host, routed
+from .platforms import LOCAL_SIZE
+from .shapes import axis_of, broadcast_to
+
+__all__ = ["Products"]
+
+#: a work-group of 8 x 8 work-items makes a tile of 32 x 32, each item 4 x 4 of it, in steps of 16 along the sum
+TILE, STEP = 32, 16
+_GEMM = """
+typedef struct {{ int m, n, k, batches; long am, ak, bk, bn; }} Shape;
+__kernel __attribute__((reqd_work_group_size({local}, 1, 1)))
+void gemm(__global {memory} *p0, __global const {memory} *p1, __global const {memory} *p2, const Shape s, const Layout3 l) {{
+  __local T a[{step}][{tile} + 1], b[{step}][{tile} + 1];
+  int lane = get_local_id(0), group = get_group_id(0);
+  int across = (s.n + {tile} - 1) / {tile}, down = (s.m + {tile} - 1) / {tile};
+  int row = (group / across) % down * {tile}, column = group % across * {tile}, i = group / (across * down);
+{head}  T sum[4][4];
+  for (int y = 0; y < 4; ++y) for (int x = 0; x < 4; ++x) sum[y][x] = 0;
+  int ty = lane / 8, tx = lane % 8;
+  for (int k0 = 0; k0 < s.k; k0 += {step}) {{
+    for (int e = lane; e < {tile} * {step}; e += {local}) {{
+      // neighbours read neighbours: along the axis that is the faster in memory
+      int r = s.ak == 1 ? e / {step} : e % {tile}, k = s.ak == 1 ? e % {step} : e / {tile};
+      a[k][r] = row + r < s.m && k0 + k < s.k ? {load_a} : (T)0;
+      int c = s.bk == 1 ? e / {step} : e % {tile}, h = s.bk == 1 ? e % {step} : e / {tile};
+      b[h][c] = column + c < s.n && k0 + h < s.k ? {load_b} : (T)0;
+    }}
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int k = 0; k < {step}; ++k) {{
+      T u[4], v[4];
+      for (int y = 0; y < 4; ++y) u[y] = a[k][ty + 8 * y];
+      for (int x = 0; x < 4; ++x) v[x] = b[k][tx + 8 * x];
+      for (int y = 0; y < 4; ++y) for (int x = 0; x < 4; ++x) sum[y][x] += u[y] * v[x];
+    }}
+    barrier(CLK_LOCAL_MEM_FENCE);
+  }}
+  for (int y = 0; y < 4; ++y) for (int x = 0; x < 4; ++x) {{
+    int r = row + ty + 8 * y, c = column + tx + 8 * x;
+    if (r < s.m && c < s.n) {{ {store} }}
+  }}
+}}
+"""
+
+
+def _program(dtype: np.dtype) -> tuple[str, dict]:
+    head = "".join(source.frame(3).head.splitlines(keepends=True)[2:])
+    text = _GEMM.format(
+        local=LOCAL_SIZE, memory=source.storage(dtype), tile=TILE, step=STEP, head=head,
+        load_a=source.loads(dtype, "p1", "j1 + (row + r) * s.am + (k0 + k) * s.ak"),
+        load_b=source.loads(dtype, "p2", "j2 + (k0 + h) * s.bk + (column + c) * s.bn"),
+        store=source.stores(dtype, "p0", "j0 + (long)r * s.n + c", "sum[y][x]"))
+    typed = source.typed(dtype).replace(source.HEAD, "#pragma OPENCL FP_CONTRACT ON\n")
+    return typed + source.frame(3).declaration + text, {("gemm", dtype): "gemm"}
+
+
+def _matmul_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
+        out[...] = np.matmul(a.astype(np.float32), b.astype(np.float32))
+    else:
+        np.matmul(a, b, out=out)
+
+
+class Products:
+    """The part of ``xp`` that multiplies matrices."""
+
+    machine: Any
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """NumPy's ``matmul``; float16 and bfloat16 are summed in float32."""
+        machine = self.machine
+        for x in (a, b):
+            if x.machine is not machine:
+                raise elsewhere(machine, x)
+        if a.dtype != b.dtype:
+            dtype = np.result_type(a.dtype, b.dtype)
+            a, b = cast(a, dtype), cast(b, dtype)
+        if not a.ndim or not b.ndim:
+            raise ShapeError(f"matmul wants arrays of at least one dimension, not {a.shape} and {b.shape}")
+        row, column = a.ndim == 1, b.ndim == 1
+        a, b = a[None] if row else a, b[:, None] if column else b
+        if a.shape[-1] != b.shape[-2]:
+            raise ShapeError(f"matmul of shapes {a.shape} and {b.shape}: {a.shape[-1]} and {b.shape[-2]} differ")
+        new = self._product(a, b)
+        return new[(..., *([0] if row else [slice(None)]), *([0] if column else []))] if row or column else new
+
+    def _product(self, a: Array, b: Array) -> Array:
+        machine, dtype = self.machine, a.dtype
+        batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+        shape = (*batch, m, n)
+        if dtype.name == "float64" and not machine.fp64:
+            return on_host(machine, "matmul", REFERENCE.matmul, a, b)
+        if not machine.gpu:
+            return routed(machine, "matmul", _matmul_into, shape, dtype, a, b)
+        new = empty(machine, shape, dtype)
+        if new.size:
+            wide_a, wide_b = broadcast_to(a, (*batch, m, k)), broadcast_to(b, (*batch, k, n))
+            plan = source.layout(batch, new.strides[:-2], wide_a.strides[:-2], wide_b.strides[:-2])
+            tiles = -(-m // TILE) * -(-n // TILE) * prod(batch)
+            kernel = machine.kernel(("gemm", dtype), lambda: _program(dtype))
+            machine.launch(kernel, tiles * LOCAL_SIZE, new.memory, a.memory, b.memory,
+                           pack("4i4q", m, n, k, plan.n, a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1]),
+                           plan.packed + pack("3q", 0, a.offset, b.offset))
+        return new
+
+    def tensordot(self, a: Array, b: Array, axes: Any) -> Array:
+        """NumPy's ``tensordot``, as one product of matrices."""
+        if isinstance(axes, (int, np.integer)):
+            axes = (range(a.ndim - axes, a.ndim), range(axes))
+        left, right = ([x] if isinstance(x, (int, np.integer)) else list(x) for x in axes)
+        left, right = [axis_of(x, a.ndim) for x in left], [axis_of(x, b.ndim) for x in right]
+        if [a.shape[x] for x in left] != [b.shape[x] for x in right]:
+            raise ShapeError(f"shapes {a.shape} and {b.shape} differ along the axes {left} and {right}")
+        rows, columns = [x for x in range(a.ndim) if x not in left], [x for x in range(b.ndim) if x not in right]
+        xp, inner = self.machine.xp, prod([a.shape[x] for x in left])
+        shape_a, shape_b = tuple([a.shape[x] for x in rows]), tuple([b.shape[x] for x in columns])
+        u = xp.reshape(xp.transpose(a, [*rows, *left]), (prod(shape_a), inner))
+        v = xp.reshape(xp.transpose(b, [*right, *columns]), (inner, prod(shape_b)))
+        return xp.reshape(self.matmul(u, v), (*shape_a, *shape_b))
+
+    def einsum(self, subscripts: str, *arrays: Array) -> Array:
+        """NumPy's ``einsum`` of one or two arrays, each letter once in an array; as a product of matrices."""
+        inputs, _, out = subscripts.replace(" ", "").partition("->")
+        terms = inputs.split(",")
+        if len(arrays) > 2 or "." in subscripts or not _ or any(len(set(t)) != len(t) for t in (*terms, out)):
+            return on_host(self.machine, "einsum", REFERENCE.einsum, subscripts, *arrays)
+        xp = self.machine.xp
+        arrays, terms = list(arrays), list(terms)
+        for i, (a, t) in enumerate(zip(arrays, terms, strict=True)):  # what only one array has, and the result lacks
+            other = "".join(terms[:i] + terms[i + 1 :]) + out
+            gone = tuple([k for k, letter in enumerate(t) if letter not in other])
+            if gone:
+                arrays[i], terms[i] = xp.sum(a, axis=gone), "".join(letter for letter in t if letter in other)
+        if len(arrays) == 1:
+            return xp.copy(xp.transpose(arrays[0], [terms[0].index(letter) for letter in out]))
+        (a, b), (s, t) = arrays, terms
+        both = [x for x in s if x in t and x in out]
+        inner = [x for x in s if x in t and x not in out]
+        rows, columns = [x for x in s if x not in t], [x for x in t if x not in s]
+        size = dict(zip(s + t, a.shape + b.shape, strict=True))
+        u = xp.reshape(xp.transpose(a, [s.index(x) for x in both + rows + inner]),
+                       [size[x] for x in both] + [prod(size[x] for x in rows), prod(size[x] for x in inner)])
+        v = xp.reshape(xp.transpose(b, [t.index(x) for x in both + inner + columns]),
+                       [size[x] for x in both] + [prod(size[x] for x in inner), prod(size[x] for x in columns)])
+        order = both + rows + columns
+        wide = xp.reshape(self.matmul(u, v), [size[x] for x in order])
+        return xp.copy(xp.transpose(wide, [order.index(x) for x in out])) if order != list(out) else wide
+
+

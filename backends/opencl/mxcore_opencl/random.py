@@ -1,0 +1,204 @@
+"""Random numbers by Philox 4x32-10, which makes them from a key and a counter: nothing has to be kept on the device.
+
+Salmon et al. 2011, *Parallel Random Numbers: As Easy as 1, 2, 3*. Normal numbers by Box & Muller 1958, gamma by Marsaglia &
+Tsang 2000, Poisson by Knuth's products (small means) and by Hoermann's PTRS 1993 (large ones).
+"""
+
+from __future__ import annotations
+
+from struct import pack
+from typing import Any
+
+import numpy as np
+
+from mxcore.errors import ArgumentError
+
+from . import source
+from .buffer import Array, empty
+from .elementwise import cast
+from .shapes import broadcast_to
+
+__all__ = ["Generator"]
+
+_F4, _F8, _I8 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
+
+_PHILOX = """
+typedef struct { uint4 counter; uint2 key; uint4 drawn; int left; } Stream;
+static inline uint4 philox_(uint4 c, uint2 k) {
+  for (int round = 0; round < 10; ++round) {
+    uint h0 = mul_hi(0xD2511F53u, c.x), l0 = 0xD2511F53u * c.x, h1 = mul_hi(0xCD9E8D57u, c.z), l1 = 0xCD9E8D57u * c.z;
+    c = (uint4)(h1 ^ c.y ^ k.x, l1, h0 ^ c.w ^ k.y, l0);
+    k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
+  }
+  return c;
+}
+static inline Stream stream_(ulong key, ulong call, int place) {
+  Stream s;
+  s.counter = (uint4)(0, (uint)place, (uint)call, (uint)(call >> 32));
+  s.key = (uint2)((uint)key, (uint)(key >> 32));
+  s.left = 0;
+  return s;
+}
+static inline uint bits_(Stream *s) {
+  if (s->left == 0) { s->drawn = philox_(s->counter, s->key); s->counter.x += 1; s->left = 4; }
+  s->left -= 1;
+  return s->left == 3 ? s->drawn.x : s->left == 2 ? s->drawn.y : s->left == 1 ? s->drawn.z : s->drawn.w;
+}
+"""
+#: by type: a number of [0, 1), of which all digits are random
+_UNIFORM = {
+    "float32": "static inline T uniform_(Stream *s) { return (bits_(s) >> 8) * 5.9604644775390625e-08f; }\n",
+    "float64": """static inline T uniform_(Stream *s) {
+  ulong high = bits_(s) >> 5, low = bits_(s) >> 6;
+  return (high * 67108864.0 + low) * 1.1102230246251565e-16;
+}
+""",
+}
+_METHODS = """
+static inline T exponential_(Stream *s) { return -log1p(-uniform_(s)); }
+static inline T normal_(Stream *s) {
+  T r = sqrt((T)2 * exponential_(s));
+  return r * cospi((T)2 * uniform_(s));
+}
+static inline T gamma_(Stream *s, T shape) {
+  if (shape == 0) return 0;
+  T boost = 1;
+  if (shape < 1) { boost = pow(1 - uniform_(s), 1 / shape); shape += 1; }
+  T d = shape - (T)1 / 3, c = 1 / sqrt(9 * d);
+  for (int k = 0; k < 10000; ++k) {
+    T x = normal_(s), v = 1 + c * x;
+    if (v <= 0) continue;
+    v = v * v * v;
+    if (log(1 - uniform_(s)) < x * x / 2 + d - d * v + d * log(v)) return boost * d * v;
+  }
+  return NAN;
+}
+static inline T poisson_(Stream *s, T mean) {
+  if (mean < 10) {
+    T limit = exp(-mean), product = uniform_(s);
+    long n = 0;
+    while (product > limit) { product *= uniform_(s); n += 1; }
+    return n;
+  }
+  T b = (T)0.931f + (T)2.53f * sqrt(mean), a = (T)-0.059f + (T)0.02483f * b, scale = (T)1.1239f + (T)1.1328f / (b - (T)3.4f);
+  for (int k = 0; k < 10000; ++k) {
+    T u = uniform_(s) - (T)0.5f, v = 1 - uniform_(s), us = (T)0.5f - fabs(u);
+    T n = floor((2 * a / us + b) * u + mean + (T)0.43f);
+    if (us >= (T)0.07f && v <= (T)0.9277f - (T)3.6224f / (b - 2)) return n;
+    if (n < 0 || (us < (T)0.013f && v > us)) continue;
+    if (log(v) + log(scale) - log(a / (us * us) + b) <= -mean + n * log(mean) - lgamma(n + 1)) return n;
+  }
+  return NAN;
+}
+"""
+
+
+def _program(dtype: np.dtype) -> tuple[str, dict]:
+    c = source.types_of(dtype)[1]
+    text = [source.typed(dtype), source.frame(1).declaration, source.frame(2).declaration, _PHILOX, _UNIFORM[dtype.name],
+            _METHODS]
+    names = {}
+    start = "  Stream s = stream_(key, call, i);\n"
+    tail = ["ulong key", "ulong call"]
+    for name, value in (("random", "uniform_(&s)"), ("normal", "normal_(&s)"), ("exponential", "exponential_(&s)")):
+        text.append(source.kernel(f"draw_{name}", [f"__global {c} *p0", *tail], 1, f"{start}  p0[j0] = {value};"))
+        names["draw", name, dtype] = f"draw_{name}"
+    for name, out, value in (("gamma", c, "gamma_(&s, p1[j1])"), ("poisson", "long", "poisson_(&s, p1[j1])")):
+        text.append(source.kernel(f"draw_{name}", [f"__global {out} *p0", f"__global const {c} *p1", *tail], 2,
+                                  f"{start}  p0[j0] = {value};"))
+        names["draw", name, dtype] = f"draw_{name}"
+    text.append(source.kernel("draw_integers", ["__global long *p0", *tail, "long low", "ulong range"], 1, f"""{start}
+  ulong high = bits_(&s), wide = high << 32 | bits_(&s);
+  p0[j0] = low + (long)(range ? mul_hi(wide, range) : wide);"""))
+    names["draw", "integers", dtype] = "draw_integers"
+    return "".join(text), names
+
+
+class Generator:
+    """A stream of random numbers: the seed is the key, and each call has a number.
+
+    Devices of different numbers have different streams. Copies (``copy.deepcopy``) draw the same numbers again.
+    """
+
+    def __init__(self, machine: Any, seed: int, call: int = 0) -> None:
+        self.machine, self.seed, self.call = machine, seed, call
+        words = np.random.SeedSequence(seed, spawn_key=(machine.index,)).generate_state(1, np.uint64)
+        self._key = pack("Q", int(words[0]))
+
+    def __deepcopy__(self, memo: Any) -> Generator:
+        return Generator(self.machine, self.seed, self.call)
+
+    def _next(self) -> tuple[bytes, bytes]:
+        self.call += 1
+        return self._key, pack("Q", self.call)
+
+    def _wanted(self, dtype: Any) -> tuple[np.dtype, np.dtype]:
+        dtype = np.dtype(dtype)
+        work = dtype if dtype in (_F4, _F8) else _F4
+        return dtype, _F4 if work == _F8 and not self.machine.fp64 else work
+
+    def _draw(self, name: str, size: Any, dtype: Any) -> Array:
+        dtype, work = self._wanted(dtype)
+        new = empty(self.machine, _shape(size), work)
+        plan = source.layout(new.shape, new.strides)
+        if plan.n:
+            kernel = self.machine.kernel(("draw", name, work), lambda: _program(work))
+            self.machine.launch(kernel, plan.n, new.memory, *self._next(), plan.packed + pack("q", 0))
+        return cast(new, dtype)
+
+    def random(self, size: Any = None, dtype: Any = "float64") -> Array:
+        """Uniform in [0, 1)."""
+        return self._draw("random", size, dtype)
+
+    def standard_normal(self, size: Any = None, dtype: Any = "float64") -> Array:
+        """Mean 0, variance 1."""
+        return self._draw("normal", size, dtype)
+
+    def standard_exponential(self, size: Any = None, dtype: Any = "float64") -> Array:
+        """Mean 1."""
+        return self._draw("exponential", size, dtype)
+
+    def _with(self, name: str, parameter: Any, size: Any, out: Any, work: np.dtype) -> Array:
+        xp = self.machine.xp
+        parameter = cast(parameter, work) if isinstance(parameter, Array) else xp.scalar(float(parameter), work)
+        shape = parameter.shape if size is None else _shape(size)
+        parameter = broadcast_to(parameter, shape)
+        new = empty(self.machine, shape, _I8 if name == "poisson" else work)
+        plan = source.layout(shape, new.strides, parameter.strides)
+        if plan.n:
+            kernel = self.machine.kernel(("draw", name, work), lambda: _program(work))
+            self.machine.launch(kernel, plan.n, new.memory, parameter.memory, *self._next(),
+                                plan.packed + pack("2q", 0, parameter.offset))
+        return cast(new, np.dtype(out))
+
+    def standard_gamma(self, shape: Any, size: Any = None, dtype: Any = "float64") -> Array:
+        """Of scale 1."""
+        dtype, work = self._wanted(dtype)
+        return self._with("gamma", shape, size, dtype, work)
+
+    def poisson(self, lam: Any, size: Any = None) -> Array:
+        """Numbers of events."""
+        return self._with("poisson", lam, size, _I8, _F8 if self.machine.fp64 else _F4)
+
+    def integers(self, low: int, high: int | None = None, size: Any = None, dtype: Any = "int64") -> Array:
+        """Uniform in [low, high)."""
+        low, high = (0, int(low)) if high is None else (int(low), int(high))
+        if high <= low:
+            raise ArgumentError(f"random integers need low < high, not {low} and {high}")
+        new = empty(self.machine, _shape(size), _I8)
+        plan = source.layout(new.shape, new.strides)
+        if plan.n:
+            kernel = self.machine.kernel(("draw", "integers", _F4), lambda: _program(_F4))
+            self.machine.launch(kernel, plan.n, new.memory, *self._next(), pack("q", low), pack("Q", (high - low) % (1 << 64)),
+                                plan.packed + pack("q", 0))
+        return cast(new, np.dtype(dtype))
+
+    def permutation(self, n: int) -> Array:
+        """The numbers below ``n`` in random order: a table of the host, made from the next number of the stream."""
+        self.call += 1
+        order = np.random.Generator(np.random.Philox(key=[int.from_bytes(self._key, "little"), self.call])).permutation(n)
+        return self.machine.xp.asarray(order)
+
+
+def _shape(size: Any) -> tuple[int, ...]:
+    return () if size is None else (size,) if isinstance(size, (int, np.integer)) else tuple(size)
