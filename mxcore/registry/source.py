@@ -205,10 +205,17 @@ class Value(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """The definition of a value; ``reads`` are the operands it depends on."""
+    """The definition of a value; ``kind`` is its type in the language, ``reads`` are the operands it depends on."""
 
-    text: str
+    kind: str
+    name: str
+    value: str
     reads: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        """In the language."""
+        return f"const {self.kind} {self.name} = {self.value};"
 
 
 class Source:
@@ -230,12 +237,11 @@ class Source:
     Examples
     --------
     >>> s = Source(C, np.dtype("float32"))
-    >>> s.operand("x", "x[i]", np.dtype("float32"))
-    >>> x = E.arg("x")
-    >>> s.number(s.value(E.exp(x * 0.5) + 1))
+    >>> s.operand("data", "data[i]", np.dtype("float32"))
+    >>> s.number(s.value(E.exp(E.arg("data") * 0.5) + 1))
     't2'
-    >>> print(*[statement.text for statement in s.statements], sep="; ")
-    const float x = x[i]; const float t0 = x * 0.5f; const float t1 = expf(t0); const float t2 = t1 + 1.0f
+    >>> print(*[statement.text for statement in s.statements])
+    const float x0 = data[i]; const float t0 = x0 * 0.5f; const float t1 = expf(t0); const float t2 = t1 + 1.0f;
     """
 
     def __init__(self, dialect: Dialect, dtype: np.dtype) -> None:
@@ -249,11 +255,12 @@ class Source:
 
     # ------------------------------------------------------------ memory
     def operand(self, name: str, element: str, dtype: np.dtype) -> None:
-        """Name an operand; ``element`` is where it lies in memory, as an element of type ``dtype``."""
+        """Read an operand; ``element`` is where it lies in memory, as an element of type ``dtype``."""
         text = self._named(self.dialect.loads, dtype.name, element) or self._cast(element, dtype.name, self.dtype)
         reads = frozenset((name,))
-        self.statements.append(Statement(f"const {self.dialect.types[self.dtype]} {name} = {text}", reads))
-        self._values[E.arg(name)] = Value(name, False, reads)
+        own = f"x{len(self.statements)}"  # names of operands are anybody's choice, words of the language too
+        self.statements.append(Statement(self.dialect.types[self.dtype], own, text, reads))
+        self._values[E.arg(name)] = Value(own, False, reads)
 
     def element(self, number: str, dtype: np.dtype) -> str:
         """A number as an element of memory of type ``dtype``, rounded."""
@@ -340,7 +347,7 @@ class Source:
         self._count += 1
         words = self.dialect.words
         spelled = self.dialect.types[self.dtype] if kind == "real" else words.get("bool", "bool")
-        self.statements.append(Statement(f"const {spelled} {name} = {text}", reads))
+        self.statements.append(Statement(spelled, name, text, reads))
         return name
 
 

@@ -1,15 +1,17 @@
 """A loop as C: nested loops over memory around the statements of its expressions.
 
 A function gets one array of words: numbers, addresses, and what it needs to check that arrays lie as it was written for.
-Lengths and strides are among the words, so that one function serves many shapes.
+Lengths and strides are among the words, so that one function serves many shapes; only those of a group of short dimensions
+are part of the text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import prod
 
-from mxcore.registry.source import C, Source
+from mxcore.registry.source import C, Source, Statement
 
 from .shape import Operand, Shape
 
@@ -63,6 +65,9 @@ int NAME(word *w) {
 }
 """
 
+_BLOCK = 256  #: elements of rows that are gone through together, at least
+_REPEATED = -1  #: the level of what changes along a group only: it is computed once for a block
+
 
 class Nest:
     """The function of a loop.
@@ -79,28 +84,34 @@ class Nest:
         Where the address of which array (the Python object) belongs.
     buffers : list of (word, elements)
         Where the addresses of zeroed float64 memory belong.
+    shares : int
     """
 
     def __init__(self, shape: Shape, threads: int) -> None:
-        self.shape, self.cut = shape, shape.cut
-        loop = shape.loop
-        self.source = Source(C, loop.dtype)
+        self.shape, self.cut, self.dims = shape, shape.cut, shape.dims
+        count = self.cut.count(self.dims)
+        partial = not all(map(shape.is_apart, shape.sums))  # one sum for each share
+        self.shares = 1 if threads < 2 else min(count, (2 if partial else 4) * threads)
+        self.source = Source(C, shape.loop.dtype)
         self.words = [0] * HEADER
         self.objects: list[tuple[int, str, int]] = []
         self.buffers: list[tuple[int, int]] = []
         self.top = len(self.cut.nest)  # the level of the innermost loop's body; 0 is a unit's
-        count = self.cut.count(shape.dims)
-        partial = not all(map(shape.is_apart, shape.sums))  # one sum for each share
-        self.shares = 1 if threads < 2 else min(count, (2 if partial else 4) * threads)
+        self.row = prod(self.dims[d] for d in self.cut.group)  # elements of a group
+        self.rows = -(-_BLOCK // self.row) if self.cut.group else 0  # groups in a block
         self.before: list[str] = []
         self.before_share: list[str] = []
         self.opening: list[list[str]] = [[] for _ in range(self.top + 1)]
         self.closing: list[list[str]] = [[] for _ in range(self.top + 1)]
+        self.repeated: list[Statement] = []
+        self.block_start: list[str] = []
+        self.block_end: list[str] = []
         self.after: list[str] = []
         self.folded: list[str] = []  # accumulators of the innermost loop
         self.patterns: dict[tuple[int, ...], int] = {}
-        self.levels = {loop.names[o.number]: self._level(o) for o in shape.operands if o.kind == "in"}
-        self._dims()
+        self.levels = {shape.loop.names[o.number]: self._level(o) for o in shape.operands if o.kind == "in"}
+        for d, n in enumerate(self.dims):
+            self.before.append(f"const word n{d} = w[{self._word(n)}];")
         self._patterns()
         self._loads()
         self._results()
@@ -108,20 +119,26 @@ class Nest:
         self.functions = self.source.functions
         self.text = self._text()
         self.words[Word.SHARES], self.words[Word.UNITS] = self.shares, count
-        self.words[Word.PIECES], self.words[Word.STEP] = self.cut.pieces(shape.dims), self.cut.step
+        self.words[Word.PIECES], self.words[Word.STEP] = self.cut.pieces(self.dims), self.cut.step
 
-    # ------------------------------------------------------------ names
+    # ------------------------------------------------------------ places
     def _word(self, value: int = 0) -> int:
         self.words.append(value)
         return len(self.words) - 1
 
+    def _slot(self, o: Operand) -> int:
+        found = self._word()
+        self.objects.append((found, o.kind, o.number))
+        return found
+
     def _level(self, o: Operand) -> int:
         """The level of the innermost loop along which an operand changes."""
-        return max((k + 1 for k, d in enumerate(self.cut.nest) if o.strides[d]), default=0)
+        level = self._outer(o)
+        return _REPEATED if level < self.top and any(o.strides[d] for d in self.cut.group) else level
 
-    def _dims(self) -> None:
-        for d, n in enumerate(self.shape.dims):
-            self.before.append(f"const word n{d} = w[{self._word(n)}];")
+    def _outer(self, o: Operand) -> int:
+        """The same without regard to a group."""
+        return max((k + 1 for k, d in enumerate(self.cut.nest) if o.strides[d]), default=0)
 
     def _patterns(self) -> None:
         """Offsets of operands, at each level; those with equal strides share them."""
@@ -130,7 +147,7 @@ class Nest:
                 continue
             p = self.patterns[o.strides] = len(self.patterns)
             terms = {}
-            for d, s in enumerate(o.strides):
+            for d, s in enumerate(o.strides[: len(o.strides) - len(self.cut.group)]):
                 if s == 1:
                     terms[d] = f"i{d}"
                 elif s:
@@ -139,10 +156,42 @@ class Nest:
             start = " + ".join(terms[d] for d in self.cut.units if d in terms) or "0"
             self.opening[0].append(f"const word o{p}_0 = {start};")
             for k, d in enumerate(self.cut.nest):
-                self.opening[k + 1].append(f"const word o{p}_{k + 1} = o{p}_{k}{' + ' + terms[d] if d in terms else ''};")
+                lines = self.block_start if self.cut.group and k == self.top - 1 else self.opening[k + 1]
+                lines.append(f"const word o{p}_{k + 1} = o{p}_{k}{' + ' + terms[d] if d in terms else ''};")
 
     def _at(self, o: Operand, level: int) -> str:
-        return f"o{self.patterns[o.strides]}_{level}"
+        """Where an operand's element is, at a level."""
+        if level == _REPEATED:
+            return f"o{self.patterns[o.strides]}_{self.top - 1} + {self._within(o, f'k % {self.row}')}"
+        offset = f"o{self.patterns[o.strides]}_{level}"
+        return f"{offset} + {self._in_block(o)}" if self.cut.group and level == self.top else offset
+
+    def _in_block(self, o: Operand) -> str:
+        """The place of element m of a block, from where the block begins."""
+        step, last = o.strides[self.cut.nest[-1]], o.strides[self.cut.group[-1]]
+        if step == self.row * last and self._is_dense(o):
+            return f"m * {last}"
+        return f"m / {self.row} * {step} + {self._within(o, f'm % {self.row}')}"
+
+    def _within(self, o: Operand, place: str) -> str:
+        """The place of an element of a group."""
+        if self._is_dense(o):
+            return f"{place} * {o.strides[self.cut.group[-1]]}"
+        terms, size = [], 1
+        for d in reversed(self.cut.group):
+            if o.strides[d]:
+                terms.append(f"{place} / {size} % {self.dims[d]} * {o.strides[d]}")
+            size *= self.dims[d]
+        return " + ".join(terms) or "0"
+
+    def _is_dense(self, o: Operand) -> bool:
+        """Whether the elements of a group lie at equal distances."""
+        size = 1
+        for d in reversed(self.cut.group):
+            if o.strides[d] != size * o.strides[self.cut.group[-1]]:
+                return False
+            size *= self.dims[d]
+        return True
 
     # ------------------------------------------------------------ what is computed
     def _loads(self) -> None:
@@ -154,17 +203,16 @@ class Nest:
             self.before.append(f"const {kind} *const in{o.number} = (const {kind} *)w[{self._slot(o)}];")
             self.source.operand(name, f"in{o.number}[{self._at(o, self.levels[name])}]", o.spec.dtype)
 
-    def _slot(self, o: Operand) -> int:
-        found = self._word()
-        self.objects.append((found, o.kind, o.number))
-        return found
-
     def _results(self) -> None:
         loop, source = self.shape.loop, self.source
         values = [source.number(source.value(e)) for e in loop.exprs]
         for s in source.statements:
-            level = max((self.levels[n] for n in s.reads), default=0)
-            self.opening[level].append(s.text + ";")
+            levels = [self.levels[n] for n in s.reads]
+            level = max(levels, default=0)
+            if _REPEATED in levels and level < self.top:
+                self.repeated.append(s)
+            else:
+                self.opening[level].append(s.text)
         for o in self.shape.operands:
             if o.kind == "in":
                 continue
@@ -173,33 +221,72 @@ class Nest:
             self.before.append(f"{kind} *const out{j} = ({kind} *)w[{self._slot(o)}];")
             if o.kind == "out":
                 self.closing[self.top].append(f"out{j}[{self._at(o, self.top)}] = {source.element(values[j], o.spec.dtype)};")
+            elif self.cut.group:
+                self._sum_of_groups(o, values[j])
             else:
                 self._sum(o, values[j])
 
     def _sum(self, o: Operand, value: str) -> None:
         """Numbers are summed in double precision: along the innermost loops in a register, then in memory."""
-        j, level, at = o.number, self._level(o), self._at(o, self._level(o))
-        apart = self.shape.is_apart(o)
+        level = self._outer(o)
         if level < self.top:
-            self.opening[level].insert(0, f"double sum{j} = 0.0;")
-            self.opening[self.top].append(f"sum{j} += (double){value};")
-            self.folded.append(f"sum{j}")
-            value = f"sum{j}"
-        if apart and all(o.strides[d] for d in self.cut.nest[:level]):
-            self.closing[level].append(f"out{j}[{at}] = {self.source.element(value, o.spec.dtype)};")
-            return
-        size = prod(n for n, s in zip(self.shape.dims, o.strides, strict=True) if s)
-        copies = 1 if apart else self.shares
+            value = self._in_register(o, level, value)
+        self.closing[level].append(self._give(o, self.cut.nest[:level], self._at(o, level), value))
+
+    def _in_register(self, o: Operand, level: int, value: str) -> str:
+        name = f"sum{o.number}"
+        self.opening[level].insert(0, f"double {name} = 0.0;")
+        self.opening[self.top].append(f"{name} += (double){value};")
+        self.folded.append(name)
+        return name
+
+    def _sum_of_groups(self, o: Operand, value: str) -> None:
+        j, above = o.number, self.cut.nest[:-1]
+        kept = [o.strides[d] != 0 for d in self.cut.group]
+        if not o.strides[self.cut.nest[-1]]:
+            if not any(kept):  # everything
+                level = self._outer(o)
+                value = self._in_register(o, level, value)
+                self.closing[level].append(self._give(o, self.cut.nest[:level], self._at(o, level), value))
+                return
+            size = self.rows * self.row  # over groups: one sum for each place of a block
+            self.opening[self.top - 1].insert(0, f"double sum{j}[{size}] = {{0.0}};")
+            self.opening[self.top].append(f"sum{j}[m] += (double){value};")
+            place = self._at(o, _REPEATED)
+            self.closing[self.top - 1].append(
+                f"for (int k = 0; k < {size}; k++) {self._give(o, None, place, f'sum{j}[k]')}")
+        elif all(kept):
+            self.closing[self.top].append(self._give(o, above, self._at(o, self.top), value))
+        else:
+            self.block_start.append(f"{C.types[self.source.dtype]} run{j}[{self.rows * self.row}];")
+            self.opening[self.top].append(f"run{j}[m] = {value};")
+            if any(kept):
+                give = self._give(o, None, self._at(o, self.top), f"run{j}[m]")
+                self.block_end.append(f"for (int m = 0; m < length; m++) {give}")
+                return
+            at = f"o{self.patterns[o.strides]}_{self.top} + r * {o.strides[self.cut.nest[-1]]}"
+            self.block_end += [  # of each group: sums of many side by side
+                f"double sum{j}[{self.rows}] = {{0.0}};", f"for (int k = 0; k < {self.row}; k++)", "#pragma omp simd",
+                f"    for (int r = 0; r < length / {self.row}; r++) sum{j}[r] += (double)run{j}[r * {self.row} + k];",
+                f"for (int r = 0; r < length / {self.row}; r++) {self._give(o, above, at, f'sum{j}[r]')}"]
+
+    def _give(self, o: Operand, outside: Sequence[int] | None, at: str, value: str) -> str:
+        """Store a sum, or add it to what is there already: from other units, or from other places of ``outside``, the
+        dimensions that are looped over around it; None: there are always others."""
+        j, apart = o.number, self.shape.is_apart(o)
+        if apart and outside is not None and all(o.strides[d] for d in outside):
+            return f"out{j}[{at}] = {self.source.element(value, o.spec.dtype)};"
+        size = prod(n for n, s in zip(self.dims, o.strides, strict=True) if s)
         slot = self._word()
-        self.buffers.append((slot, size * copies))
+        self.buffers.append((slot, size if apart else size * self.shares))
         self.before += [f"double *const all{j} = (double *)w[{slot}];", f"const word size{j} = w[{self._word(size)}];"]
         self.before_share.append(f"double *const part{j} = all{j}{'' if apart else f' + share * size{j}'};")
-        self.closing[level].append(f"part{j}[{at}] += (double){value};")
         if not apart:
-            self.after.append(f"for (word s = 1; s < shares; s++)\n    for (word k = 0; k < size{j}; k++) {{\n"
-                              f"        all{j}[k] += all{j}[s * size{j} + k];\n        all{j}[s * size{j} + k] = 0.0;\n    }}")
+            self.after += ["for (word s = 1; s < shares; s++)", f"    for (word k = 0; k < size{j}; k++) {{",
+                           f"        all{j}[k] += all{j}[s * size{j} + k];", f"        all{j}[s * size{j} + k] = 0.0;", "    }"]
         element = self.source.element(f"all{j}[k]", o.spec.dtype)
-        self.after.append(f"for (word k = 0; k < size{j}; k++) {{\n    out{j}[k] = {element};\n    all{j}[k] = 0.0;\n}}")
+        self.after += [f"for (word k = 0; k < size{j}; k++) {{", f"    out{j}[k] = {element};", f"    all{j}[k] = 0.0;", "}"]
+        return f"part{j}[{at}] += (double){value};"
 
     def _records(self) -> None:
         """What arrays must be like: strides along the axes that have more than one element."""
@@ -226,7 +313,7 @@ class Nest:
         lines.append("        }")
         if self.after:
             lines.append("        if (__atomic_add_fetch(w + 1, 1, __ATOMIC_ACQ_REL) == shares) {")
-            lines += [*_indented("\n".join(self.after).split("\n"), 3), "        }"]
+            lines += [*_indented(self.after, 3), "        }"]
         return "\n".join([*lines, "    }", "}"]) + "\n" + _ENTRY
 
     def _unit(self) -> list[str]:
@@ -241,19 +328,40 @@ class Nest:
             lines.append(f"const word i{d} = {'rest' if whole else f'rest % n{d}'};")
             if not whole:
                 lines.append(f"rest /= n{d};")
-        return lines + self._level_body(0)
+        return lines + self._body(0)
 
-    def _level_body(self, level: int) -> list[str]:
+    def _body(self, level: int) -> list[str]:
+        """What is done at a level, with the loops inside."""
         lines = list(self.opening[level])
         if level < self.top:
             d = self.cut.nest[level]
-            if level == self.top - 1:
-                folded = f" reduction(+:{','.join(self.folded)})" if self.folded else ""
-                lines.append(f"#pragma omp simd{folded}")
-            limits = ("from", "to") if d == self.cut.axis else ("0", f"n{d}")
-            lines.append(f"for (word i{d} = {limits[0]}; i{d} < {limits[1]}; i{d}++) {{")
-            lines += [*_indented(self._level_body(level + 1), 1), "}"]
+            begin, end = ("from", "to") if d == self.cut.axis else ("0", f"n{d}")
+            inner = level == self.top - 1
+            if inner and self.cut.group:
+                lines += self._blocks(d, begin, end)
+            else:
+                lines += [self._simd()] if inner else []
+                lines += [f"for (word i{d} = {begin}; i{d} < {end}; i{d}++) {{", *_indented(self._body(level + 1), 1), "}"]
         return lines + self.closing[level]
+
+    def _simd(self) -> str:
+        return "#pragma omp simd" + (f" reduction(+:{','.join(self.folded)})" if self.folded else "")
+
+    def _blocks(self, d: int, begin: str, end: str) -> list[str]:
+        """The loop over blocks of groups, and what is computed once for all of them."""
+        inner = self._body(self.top)
+        read = {name for line in inner for name in re.findall(r"\w+", line)}
+        kept = [s for s in self.repeated if s.name in read]
+        lines = []
+        if kept:
+            size = self.rows * self.row
+            lines = [*(f"{s.kind} {s.name}_[{size}];" for s in kept), f"for (int k = 0; k < {size}; k++) {{",
+                     *_indented([s.text for s in self.repeated], 1), *(f"    {s.name}_[k] = {s.name};" for s in kept), "}"]
+        again = [f"const {s.kind} {s.name} = {s.name}_[m];" for s in kept]
+        return [*lines, f"for (word i{d} = {begin}; i{d} < {end}; i{d} += {self.rows}) {{",
+                f"    const int length = ({end} - i{d} < {self.rows} ? {end} - i{d} : {self.rows}) * {self.row};",
+                *_indented(self.block_start, 1), "    " + self._simd(), "    for (int m = 0; m < length; m++) {",
+                *_indented([*again, *inner], 2), "    }", *_indented(self.block_end, 1), "}"]
 
 
 def _indented(lines: Sequence[str], depth: int) -> list[str]:

@@ -2,6 +2,9 @@
 
 The work is cut into *units*: some dimensions are enumerated, at most one is cut into pieces, and over the others a unit
 loops. Units go to *shares*, which threads take one by one; what a share computes does not depend on who takes it.
+
+Where the fastest dimensions are so short that vector instructions would find little to do, they are a *group* that is
+gone through together with the dimension before it, some hundred elements at a time.
 """
 
 from __future__ import annotations
@@ -46,6 +49,7 @@ class Cut:
     axis: int | None
     step: int
     nest: tuple[int, ...]  #: dimensions that a unit loops over, the one that is cut among them
+    group: tuple[int, ...] = ()  #: short ones at the end
 
     def pieces(self, dims: Sequence[int]) -> int:
         """Of the dimension that is cut."""
@@ -92,22 +96,32 @@ class Shape:
         self.cut = self._cut(threads)
 
     def _cut(self, threads: int) -> Cut:
-        dims, last = self.dims, len(self.dims) - 1
+        dims = self.dims
+        group = self._group()
+        rows = dims[: len(dims) - len(group)]
+        last = len(rows) - 1
         size = prod(dims)
         tile = min(_TILE, max(size // (8 * threads), _LEAST))
         if self.sums:
-            apart = self._apart(tile, threads)
+            apart = self._apart(tile, threads, group)
             if apart is not None:
                 return apart
-        tiles = Tiles.cut(dims, tile)
-        step = tiles.step if tiles.axis < last else min(-(-tiles.step // 64) * 64, dims[last])
-        return Cut(tuple(range(tiles.axis)), tiles.axis, step, tuple(range(tiles.axis, last + 1)))
+        tiles = Tiles.cut(rows, max(tile // (size // prod(rows)), 1))
+        step = tiles.step if tiles.axis < last or group else min(-(-tiles.step // 64) * 64, dims[last])
+        return Cut(tuple(range(tiles.axis)), tiles.axis, step, tuple(range(tiles.axis, last + 1)), group)
 
-    def _apart(self, tile: int, threads: int) -> Cut | None:
+    def _group(self) -> tuple[int, ...]:
+        """The last dimensions that are short together."""
+        dims, first = self.dims, len(self.dims)
+        while first > 0 and prod(dims[first - 1:]) < _RUN:
+            first -= 1
+        return tuple(range(first, len(dims))) if first > 0 else ()
+
+    def _apart(self, tile: int, threads: int, group: tuple[int, ...]) -> Cut | None:
         """A cut by which no two units add to one place, if it makes enough of them and memory is read in long runs."""
         dims, last = self.dims, len(self.dims) - 1
         kept = [d for d in range(last + 1) if all(o.strides[d] for o in self.sums)]
-        if not kept:
+        if not kept or set(kept) & set(group):
             return None
         axis, step = None, 1
         if kept[-1] == last:
@@ -116,8 +130,9 @@ class Shape:
             run = step
         else:
             run = prod(dims[kept[-1] + 1:])
-        cut = Cut(tuple(kept), axis, step, tuple(d for d in range(last + 1) if d not in kept))
-        return cut if cut.count(dims) >= 4 * threads and run >= _RUN else None
+        nest = tuple(d for d in range(last + 1) if d not in kept and d not in group)
+        cut = Cut(tuple(kept), axis, step, nest, group)
+        return cut if cut.count(dims) >= 4 * threads and run >= _RUN and nest else None
 
     def is_apart(self, o: Operand) -> bool:
         """Whether no two units add to one place of a sum."""

@@ -109,7 +109,7 @@ EXPRS = st.recursive(LEAVES, grow, max_leaves=6)
 
 
 @st.composite
-def cases(draw, longest=(1, 2, 3, 5, 8, 13, 40)):
+def cases(draw, longest=(1, 2, 3, 5, 8, 13, 40, 70)):
     ndim = draw(st.integers(0, 4))
     shape = tuple(draw(st.lists(st.sampled_from(longest), min_size=ndim, max_size=ndim)))
     exprs = tuple(draw(st.lists(EXPRS, min_size=1, max_size=3)))
@@ -169,6 +169,28 @@ def test_layouts_and_sums_of_larger_arrays(compiled, threads):
         found.append((Loop(x.shape, F4, ("a", "b"), (E.tanh(A) * B + A,), (None,)), arrays, [F4]))
     bounds = compiled.check(*found, rtol=1e-3, atol=1e-3, threads=threads)
     assert [b.out_orders[0] for b in bounds[:3]] == ORDERS
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_short_rows(compiled, threads):
+    """Dimensions too short for vector instructions, and all ways in which operands and sums may lie along them."""
+    rng = np.random.default_rng(7)
+    found = []
+    for shape, parts, sums in [
+            ((900, 20), [(20,), (900, 1)], [(0,), (1,), (0, 1)]),
+            ((5, 300, 3, 5), [(3, 5), (300, 1, 5), (5, 1, 3, 1)], [(0, 1), (2, 3), (1, 3), (3,), (0, 2), (0, 1, 2)]),
+            ((700, 3, 7, 2), [(3, 1, 2), (700, 1, 7, 1)], [(0,), (1, 3), (0, 2), (2,)])]:
+        x = rng.normal(size=shape).astype(F4)
+        for part in parts:
+            y = rng.uniform(0.5, 2, part).astype(F4)
+            value = A * E.tanh(B / (1 + E.sqrt(B)))
+            exprs = (value, *[value - B] * len(sums))
+            kept = [tuple(1 if a in axes else n for a, n in enumerate(shape)) for axes in sums]
+            loop = Loop(shape, F4, ("a", "b"), exprs, (None, *map(Reduction, sums, kept)))
+            found.append((loop, [x, y], [F4] * len(exprs)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused, "_ALONE", 0)
+        compiled.check(*found, rtol=1e-4, atol=1e-3, threads=threads)
 
 
 @pytest.mark.parametrize("shape, axes", [
