@@ -84,7 +84,9 @@ class Context:
         """Give memory that the backend of this device holds in reserve back to the system."""
         from .runtime.device import device_of
 
-        device_of(self).backend.empty_cache(self.device_id)
+        dev = device_of(self)
+        dev.pool.clear()  # memory of compiled programs that no run is using
+        dev.backend.empty_cache(self.device_id)
 
 
 Context.default_ctx = Context("cpu", 0)

@@ -536,3 +536,14 @@ def test_shapes_that_depend_on_values_cut_the_program():
     same(found[2], found[0], "four rows", 1e-4)
     same(found[3], found[1], "two rows", 1e-4)
     assert "_plus_scalar tanh" in net.explain()
+
+
+def test_empty_cache_gives_the_memory_of_programs_back():
+    net, x = fresh("lenet")
+    net.hybridize()
+    first = net(x).asnumpy()
+    pool = x._dev.pool
+    assert pool._free
+    mx.cpu().empty_cache()
+    assert not pool._free
+    np.testing.assert_array_equal(net(x).asnumpy(), first)
