@@ -35,6 +35,15 @@ def _floats(*specs: Spec | None) -> bool:
     return all(s is not None and s.dtype == _FLOAT and s.size for s in specs)
 
 
+def _compiled(kind: Any, *arguments: Any) -> Bound | None:
+    """The call; None where oneDNN has no compiled code for it: what it has instead is slower than NumPy."""
+    try:
+        bound = kind(*arguments)
+    except Unsupported:
+        return None
+    return bound if "jit" in bound.label else None
+
+
 # ---------------------------------------------------------------- batch
 def _channels_last(shape: tuple[int, ...], axis: int) -> tuple[Order, Layout]:
     """The memory order with the channels of ``axis`` last, and how oneDNN sees such memory: ``(N, C, 1, space)``."""
@@ -86,10 +95,7 @@ def bind_batch_norm(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Map
     relu = _relu_only(epilogue, outs[0])
     if relu is None:
         return None
-    try:
-        return _BatchNorm(shape, attrs.get("axis", 1) % len(shape), attrs, relu)
-    except Unsupported:
-        return None
+    return _compiled(_BatchNorm, shape, attrs.get("axis", 1) % len(shape), attrs, relu)
 
 
 def bind_batch_norm_with_relu(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
@@ -98,10 +104,7 @@ def bind_batch_norm_with_relu(ins: Sequence[Spec | None], outs: Sequence[Spec], 
     if epilogue is not None or not training or attrs["use_global_stats"] or not _floats(*ins[:5]):
         return None
     shape: tuple[int, ...] = ins[0].shape  # type: ignore[union-attr]
-    try:
-        return _BatchNorm(shape, attrs["axis"] % len(shape), attrs, True)
-    except Unsupported:
-        return None
+    return _compiled(_BatchNorm, shape, attrs["axis"] % len(shape), attrs, True)
 
 
 class _BackwardBatchNorm(Bound):
@@ -142,10 +145,7 @@ def bind_backward_batch_norm(ins: Sequence[Spec | None], outs: Sequence[Spec], a
     if epilogue is not None or not _floats(*ins):
         return None
     shape: tuple[int, ...] = ins[1].shape  # type: ignore[union-attr]
-    try:
-        return _BackwardBatchNorm(shape, attrs["axis"] % len(shape), attrs)
-    except Unsupported:
-        return None
+    return _compiled(_BackwardBatchNorm, shape, attrs["axis"] % len(shape), attrs)
 
 
 # ---------------------------------------------------------------- layer
@@ -180,10 +180,7 @@ def bind_layer_norm(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Map
     shape: tuple[int, ...] = ins[0].shape  # type: ignore[union-attr]
     if attrs["axis"] not in (-1, len(shape) - 1):
         return None
-    try:
-        return _LayerNorm(shape, attrs["eps"])
-    except Unsupported:
-        return None
+    return _compiled(_LayerNorm, shape, attrs["eps"])
 
 
 class _BackwardLayerNorm(Bound):
@@ -216,7 +213,4 @@ def bind_backward_layer_norm(ins: Sequence[Spec | None], outs: Sequence[Spec], a
     shape: tuple[int, ...] = ins[1].shape  # type: ignore[union-attr]
     if attrs["axis"] not in (-1, len(shape) - 1):
         return None
-    try:
-        return _BackwardLayerNorm(shape, attrs["eps"])
-    except Unsupported:
-        return None
+    return _compiled(_BackwardLayerNorm, shape, attrs["eps"])

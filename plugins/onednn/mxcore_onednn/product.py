@@ -195,10 +195,11 @@ def _bind(ins: Sequence[Spec | None], out: Spec, left: Factor, right: Factor, ba
         return None
     orders += [plain_order(len(e.shape)) for e in ins[own:]]  # type: ignore[union-attr]
     try:
-        return _Product(sides[0], sides[1], c, places, not training and ins[right.place].static, post, orders,  # type: ignore[union-attr]
-                        plain_order(len(out.shape)))
+        bound = _Product(sides[0], sides[1], c, places, not training and ins[right.place].static, post, orders,  # type: ignore[union-attr]
+                         plain_order(len(out.shape)))
     except Unsupported:
         return None
+    return None if bound.label.startswith("ref") else bound
 
 
 # ---------------------------------------------------------------- operators

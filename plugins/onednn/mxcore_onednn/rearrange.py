@@ -43,7 +43,10 @@ def _steps(spec: Spec) -> list[int]:
 
 
 def _reorder(source: Spec, target: Sequence[int]) -> Call:
-    return Call(reorder(Layout(source.shape, _FLOAT, _steps(source)), Layout(source.shape, _FLOAT, target)), [Arg.SRC, Arg.DST])
+    made = reorder(Layout(source.shape, _FLOAT, _steps(source)), Layout(source.shape, _FLOAT, target))
+    if made.label.startswith("ref"):  # much slower than NumPy
+        raise Unsupported(f"a copy by {made.label}")
+    return Call(made, [Arg.SRC, Arg.DST])
 
 
 class _Copy(Bound):

@@ -1,4 +1,7 @@
-"""Softmax, its logarithm and their gradients, bound into compiled programs."""
+"""Softmax, its logarithm and their gradients, bound into compiled programs.
+
+oneDNN is fast only where the lines lie in one piece each; so lie those of images whose channels are last in memory.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mxcore.registry.bound import Bound, Epilogue, Spec, plain_order
+from mxcore.registry.bound import Bound, Epilogue, Order, Spec
 
 from .codes import Algorithm, Arg, Propagation
 from .library import Unsupported
@@ -17,27 +20,28 @@ from .primitive import Call, Layout, Primitive
 __all__ = ["bind_backward_log_softmax", "bind_backward_softmax", "bind_log_softmax", "bind_softmax"]
 
 _FLOAT = np.dtype("float32")
+_SHORT = 16  # lines for which nothing is copied: NumPy, which goes through memory as it lies, is faster then
 
 
-def _lines(shape: tuple[int, ...], axis: int) -> tuple[Layout, int]:
-    """The array with ``axis`` last or last but one, and its place."""
-    length, inner = shape[axis], prod(shape[axis + 1:])
-    outer = prod(shape[:axis])
-    if inner == 1:
-        return Layout((outer, length), _FLOAT, (length, 1)), 1
-    return Layout((outer, length, inner), _FLOAT, (length * inner, inner, 1)), 1
+def _last(shape: tuple[int, ...], axis: int) -> Order:
+    """The order of axes in which the lines lie in one piece each."""
+    return (*(i for i in range(len(shape)) if i != axis), axis)
+
+
+def _lines(shape: tuple[int, ...], axis: int) -> Layout:
+    length = shape[axis]
+    return Layout((prod(shape) // length, length), _FLOAT, (length, 1))
 
 
 class _Softmax(Bound):
     def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int, inputs: int) -> None:
-        layout, place = _lines(shape, axis)
-        primitive = Primitive("softmax_forward", Propagation.INFERENCE, algorithm, layout, layout, place)
+        layout = _lines(shape, axis)
+        primitive = Primitive("softmax_forward", Propagation.INFERENCE, algorithm, layout, layout, 1)
         self.call = Call(primitive, [Arg.SRC, Arg.DST])
-        self._plain(shape, inputs, primitive.label)
+        self._place(_last(shape, axis), inputs, primitive.label)
 
-    def _plain(self, shape: tuple[int, ...], inputs: int, label: str) -> None:
-        plain = plain_order(len(shape))
-        self.in_orders, self.out_orders, self.in_place, self.label = [plain] * inputs, [plain], [(0, 0)], label
+    def _place(self, order: Order, inputs: int, label: str) -> None:
+        self.in_orders, self.out_orders, self.in_place, self.label = [order] * inputs, [order], [(0, 0)], label
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
         self.call(ins[0], outs[0])
@@ -45,11 +49,11 @@ class _Softmax(Bound):
 
 class _BackwardSoftmax(_Softmax):
     def __init__(self, algorithm: Algorithm, shape: tuple[int, ...], axis: int, inputs: int) -> None:
-        layout, place = _lines(shape, axis)
-        hint = Primitive("softmax_forward", Propagation.TRAINING, algorithm, layout, layout, place, code=False)
-        primitive = Primitive("softmax_backward", algorithm, layout, layout, layout, place, hint)
+        layout = _lines(shape, axis)
+        hint = Primitive("softmax_forward", Propagation.TRAINING, algorithm, layout, layout, 1, code=False)
+        primitive = Primitive("softmax_backward", algorithm, layout, layout, layout, 1, hint)
         self.call = Call(primitive, [Arg.DIFF_DST, Arg.DST, Arg.DIFF_SRC])
-        self._plain(shape, inputs, primitive.label)
+        self._place(_last(shape, axis), inputs, primitive.label)
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
         self.call(ins[0], ins[1], outs[0])
@@ -62,8 +66,11 @@ def _bind(kind: type[_Softmax], algorithm: Algorithm, ins: Sequence[Spec | None]
         return None
     if attrs.get("use_length") or temperature not in (None, 1) or not -len(shape) <= axis < len(shape):
         return None
+    axis %= len(shape)
+    if shape[axis] < _SHORT and not any(s is not None and s.lies(_last(shape, axis)) for s in ins):
+        return None
     try:
-        return kind(algorithm, shape, axis % len(shape), len(ins))
+        return kind(algorithm, shape, axis, len(ins))
     except Unsupported:
         return None
 

@@ -132,8 +132,9 @@ def test_what_follows_is_done_on_the_way(bound_like_plain, end, bias):
     expr, shapes = ENDS[end]
     extras = {n: numbers(*s, seed=9) for n, s in shapes.items()}
     given = [numbers(4, 5, 10), numbers(24, 10), *([numbers(24)] if bias else [])]
-    bound_like_plain(bind_dense, "FullyConnected", given, {"num_hidden": 24, "flatten": False, "no_bias": not bias},
-                     epilogue=expr, extras=extras)
+    ran = bound_like_plain(bind_dense, "FullyConnected", given, {"num_hidden": 24, "flatten": False, "no_bias": not bias},
+                           epilogue=expr, extras=extras)
+    assert "ref" not in ran.bound.label
 
 
 def test_scores_are_scaled_on_the_way(bound_like_plain):
