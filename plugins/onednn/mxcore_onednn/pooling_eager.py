@@ -45,7 +45,8 @@ def _plan(bind: Callable[..., Any], plain: bool, data: _Shape, kind: str, includ
 def _pooling(data: Any, *, pool_type: str, count_include_pad: bool | None, **attrs: Any) -> Eager | None:
     if data.dtype.char != "f":
         return None
-    return _plan(bound.bind_pooling, data.flags.c_contiguous, data.shape, pool_type, count_include_pad, *[attrs[n] for n in _GEOMETRY])
+    return _plan(bound.bind_pooling, data.flags.c_contiguous, data.shape, pool_type, count_include_pad,
+                 *[attrs[n] for n in _GEOMETRY])
 
 
 def takes_pooling(*arrays: Any, **attrs: Any) -> bool:
@@ -61,7 +62,8 @@ def pooling(xp: Any, data: np.ndarray, **attrs: Any) -> np.ndarray:
 def _spread(dy: Any, like: Any, *, pool_type: str, count_include_pad: bool | None, **attrs: Any) -> Eager | None:
     if dy.dtype.char != "f":
         return None
-    return _plan(bound.bind_pool_spread, dy.flags.c_contiguous, tuple(like.shape), pool_type, count_include_pad, *[attrs[n] for n in _GEOMETRY])
+    return _plan(bound.bind_pool_spread, dy.flags.c_contiguous, tuple(like.shape), pool_type, count_include_pad,
+                 *[attrs[n] for n in _GEOMETRY])
 
 
 def takes_pool_spread(*arrays: Any, **attrs: Any) -> bool:
