@@ -39,7 +39,7 @@ class _Call:
             self.outs.append((tuple(spec.shape[a] for a in order), None if plain else tuple(np.argsort(order))))
 
     def __call__(self, *arrays: np.ndarray | None) -> Any:
-        ins = [a if f is None else f(a) for f, a in zip(self.incoming, arrays, strict=True)]
+        ins = [a if f is None or a is None else f(a) for f, a in zip(self.incoming, arrays, strict=True)]
         outs = []
         for shape, back in self.outs:
             made = np.empty(shape, np.float32)

@@ -111,7 +111,8 @@ class _BackwardBatchNorm(Bound):
     def __init__(self, shape: tuple[int, ...], axis: int, attrs: Mapping[str, Any]) -> None:
         order, self.layout = _channels_last(shape, axis)
         self.eps, self.scale = attrs["eps"], not attrs["fix_gamma"]
-        self.of_batch, self.of_constants = self._call(0), None
+        self.of_batch = self._call(0)
+        self.of_constants: Call | None = None
         self.variance = np.empty(shape[axis], _FLOAT)
         self.in_orders, self.out_orders = [order, order, *[_LINE] * 4], [order, _LINE, _LINE]
         self.in_place, self.label = [(0, 0)], self.of_batch.primitive.label

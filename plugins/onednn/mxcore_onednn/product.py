@@ -128,7 +128,9 @@ class _Product(Bound):
         operands = [(Arg.post(i), p.input) for i, p in enumerate(post) if isinstance(p, Binary)]
         self.call = Call(primitive, [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if bias else []), *(k for k, _ in operands), Arg.DST])
         self.places = (*places, *(p for _, p in operands))
-        self.pack, self.packed, chosen = None, None, primitive.layout(Arg.WEIGHTS)
+        self.pack: Call | None = None
+        self.packed: np.ndarray | None = None
+        chosen = primitive.layout(Arg.WEIGHTS)
         self.in_orders, self.out_orders, self.label = orders, (out,), primitive.label
         if chosen != given:
             self.pack, self.size = Call(reorder(given, chosen), [Arg.SRC, Arg.DST]), chosen.nbytes
@@ -137,7 +139,7 @@ class _Product(Bound):
                 self.prepared, self.packed = (places[1],), aligned(self.size)
 
     def prepare(self, ins: Sequence[Any]) -> None:
-        self.pack(ins[self.places[1]], self.packed)  # type: ignore[misc]
+        self.pack(ins[self.places[1]], self.packed)  # type: ignore[misc, arg-type]
 
     def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
         given = [ins[i] for i in self.places]
@@ -165,38 +167,46 @@ def _flat(extra: Spec, out: Spec, c: Matrix) -> Spec | None:
     return Spec(shape, _FLOAT, plain_order(len(shape)))
 
 
+def _plain(spec: Spec) -> Spec:
+    return spec.ordered(plain_order(len(spec.shape)))
+
+
+def _factor(spec: Spec, batch: int, f: Factor) -> tuple[Matrix, Order | None]:
+    """A factor as a matrix, and the memory order in which it is wanted; None: as it is."""
+    m, order = _matrix(spec, batch, f.rows), None
+    if m is None:
+        spec = _plain(spec)
+        m, order = _matrix(spec, batch, f.rows), spec.order
+    assert m is not None
+    return m.turned if f.turned else m, order
+
+
 def _bind(ins: Sequence[Spec | None], out: Spec, left: Factor, right: Factor, batch: int, rows: int, training: bool,
           epilogue: Epilogue | None, bias: int | None = None) -> Bound | None:
     """``out = left right``; ``rows`` of the axes of ``out`` after ``batch`` ones are rows."""
     own = len(ins) - (len(epilogue.names) if epilogue else 0)
     places = (left.place, right.place, *(() if bias is None else (bias,)))
-    if any(ins[i] is None or ins[i].dtype != _FLOAT for i in places) or out.dtype != _FLOAT or out.size == 0:  # type: ignore[union-attr]
+    given = [s for s in (ins[i] for i in places) if s is not None]
+    if len(given) < len(places) or any(s.dtype != _FLOAT or not s.size for s in (*given, out)):
         return None
     orders: list[Order | None] = [None] * own
-    sides = []
-    for f in (left, right):
-        given: Spec = ins[f.place]  # type: ignore[assignment]
-        if given.size == 0:
-            return None
-        m = _matrix(given, batch, f.rows)
-        if m is None:
-            orders[f.place] = plain_order(len(given.shape))
-            m = _matrix(given.ordered(plain_order(len(given.shape))), batch, f.rows)
-        sides.append(m.turned if f.turned else m)  # type: ignore[union-attr]
+    a, orders[left.place] = _factor(given[0], batch, left)
+    b, orders[right.place] = _factor(given[1], batch, right)
     if bias is not None:
         orders[bias] = plain_order(1)
-    c: Matrix = _matrix(out.ordered(plain_order(len(out.shape))), batch, rows)  # type: ignore[assignment]
-    extras = [_flat(e, out, c) for e in ins[own:]]  # type: ignore[arg-type]
-    if any(e is None for e in extras):
-        return None
+    out = _plain(out)
+    c, _ = _factor(out, batch, Factor(0, rows))
+    others = [s for s in ins[own:] if s is not None]
+    extras = [e for e in (_flat(s, out, c) for s in others) if e is not None]
     shape = (c.batch, c.rows, c.columns)[0 if c.batch > 1 else 1:]
-    post = match(epilogue, Spec(shape, _FLOAT, plain_order(len(shape))), extras, own, plain_order(len(shape)))  # type: ignore[arg-type]
+    post = match(epilogue, _plain(Spec(shape, _FLOAT, None)), extras, own, plain_order(len(shape))) \
+        if len(extras) == len(ins) - own else None
     if post is None:
         return None
-    orders += [plain_order(len(e.shape)) for e in ins[own:]]  # type: ignore[union-attr]
+    orders += [plain_order(len(s.shape)) for s in others]
+    static = not training and given[1].static
     try:
-        bound = _Product(sides[0], sides[1], c, places, not training and ins[right.place].static, post, orders,  # type: ignore[union-attr]
-                         plain_order(len(out.shape)))
+        bound = _Product(a, b, c, places, static, post, orders, plain_order(len(out.shape)))
     except Unsupported:
         return None
     return None if bound.label.startswith("ref") else bound
