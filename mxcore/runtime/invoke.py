@@ -27,6 +27,8 @@ class _State(threading.local):
 
     recording = False
     training = False
+    #: number of the backward pass that stores gradients in their variables' buffers, or -1
+    storing = -1
     #: ``(generator or None,)`` while a definition is run again for its gradient, else None
     replay: tuple | None = None
 
