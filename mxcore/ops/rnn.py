@@ -103,6 +103,8 @@ def _rnn_shapes(attrs, ins):
     outs[:2] = (*data[:2], lay.width * lay.directions), state
     if attrs.mode == "lstm":
         outs[2] = cell
+    if not attrs.p or lay.num_layers == 1:
+        outs[-2] = (1,)  # otherwise it depends on whether the network trains
     return [data, *rest], outs
 
 

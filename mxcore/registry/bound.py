@@ -13,15 +13,19 @@ inputs (``mutates``) are followed by their new values, which the program writes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .expr import Expr
 
-__all__ = ["Bound", "Epilogue", "Order", "Spec", "channels_last", "order_of", "plain_order"]
+__all__ = ["PRIVATE", "Bound", "Epilogue", "Order", "Spec", "channels_last", "order_of", "plain_order"]
+
+#: names of outputs that belong to a kernel alone: its own backward kernel reads them, and it knows how long they are
+PRIVATE = frozenset({"reserve"})
 
 #: the axes of a dense array from the slowest to the fastest in memory: ``(0, 1, 2, 3)`` is C order, ``(0, 2, 3, 1)``
 #: channels last of a batch of images
@@ -150,6 +154,8 @@ class Bound:
     prepared : sequence of int
         Inputs of which :meth:`prepare` makes something that lasts (packed weights). If all of them are static,
         ``prepare`` is called when one of them has changed, otherwise before each :meth:`run`.
+    private : mapping of int to int
+        Lengths of those outputs (of one axis) that are named in :data:`PRIVATE`; ``bind`` is given 0 for them.
     label : str
         For people: what runs (``"brgconv:avx512_core"``, ``"5 ufuncs in tiles of 32768"``).
     """
@@ -158,6 +164,7 @@ class Bound:
     out_orders: Sequence[Order] = ()
     in_place: Sequence[tuple[int, int]] = ()
     prepared: Sequence[int] = ()
+    private: Mapping[int, int] = MappingProxyType({})
     label: str = ""
 
     def prepare(self, ins: Sequence[Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..graph.node import Entry, Node, Shaped, Variable
 from ..graph.passes.joint import Joint
 from ..registry import expr as E
-from ..registry.bound import Bound, Epilogue, Order, Spec, order_of, plain_order
+from ..registry.bound import PRIVATE, Bound, Epilogue, Order, Spec, order_of, plain_order
 from ..registry.kernels import binders_of
 from ..registry.loop import Loop
 from .memory import Cell, assign
@@ -204,8 +204,10 @@ class _Lowering:
         if any(s is None and i >= 0 for s, i in zip(specs, ins, strict=True)):
             return None
         outs: list[Spec] = []
-        for e in entries:
+        for e, name in zip(entries, op.output_names(node.attrs, len(ins)), strict=True):
             shape, dtype = joint.shapes.get(e), joint.types.get(e)
+            if name in PRIVATE:
+                shape = (0,)
             if shape is None or dtype is None:
                 return None
             outs.append(Spec(shape, dtype, plain_order(len(shape))))
@@ -220,6 +222,8 @@ class _Lowering:
                     continue
                 found = bound, node, ins, entries
             bound, what, ins, entries = found
+            for j, length in bound.private.items():
+                outs[j] = Spec((length,), outs[j].dtype, plain_order(1))
             slots = tuple(self.slot(e) for e in entries) + tuple(self._fresh() for _ in places)
             return self._placed(what, ins, slots, bound, outs, tuple(ins[p] for p in places))
         return None

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import autograd
 from ..context import Context
+from ..registry.bound import PRIVATE
 from ..registry.kernels import generic_of, kernels_of, load_target
 from ..registry.op import OPS, Op
 from ..registry.schema import Attrs
@@ -23,8 +24,6 @@ __all__ = ["COMPARED", "check_kernels", "comparing", "special_operators"]
 
 #: operator -> how often one of its special kernels was compared
 COMPARED: Counter[str] = Counter()
-#: outputs that belong to a kernel alone: what its own backward kernel reads
-_PRIVATE = frozenset({"reserve"})
 _TOLERANCE = {np.dtype("float64"): 1e-9, np.dtype("float32"): 2e-5}
 
 
@@ -43,7 +42,7 @@ def _compare(op: Op, target: Any, backend: Any, got: tuple, want: tuple, attrs: 
     if len(got) != len(want):
         raise AssertionError(f"{target} gives {len(got)} results, the generic kernel of {op.name} {len(want)}")
     for i, (a, b) in enumerate(zip(got, want, strict=True)):
-        if (i < len(names) and names[i] in _PRIVATE) or b is None:
+        if (i < len(names) and names[i] in PRIVATE) or b is None:
             continue
         x, y = (backend.to_host(backend.asarray(v)) for v in (a, b))
         if x.dtype != y.dtype or x.shape != y.shape:

@@ -73,9 +73,8 @@ def case(steps=3, batch=2, inputs=2, lengths=None, **at):
     if at["mode"] == "lstm":
         states.append(A(cells, batch, at["state_size"]))
     extra = [] if lengths is None else [C(lengths)]
-    dropping = at.get("p", 0) > 0
-    sample("RNN", A(steps, batch, inputs), A(size, low=-0.7, high=0.7), *states, *extra, ref=None if dropping else rnn,
-           train=dropping, tags=("layer",), half=0.1, **at)
+    sample("RNN", A(steps, batch, inputs), A(size, low=-0.7, high=0.7), *states, *extra, ref=None if at.get("p", 0) > 0 else rnn,
+           train=True, tags=("layer",), half=0.1, **at)
 
 
 for mode in GATES:
