@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from array import array
 from collections.abc import Sequence
 from math import prod
@@ -27,6 +28,7 @@ __all__ = ["Native", "bind", "native"]
 
 _RUNS = 3  # after so many a loop is worth compiling
 _ALONE = 30_000.0  # nanoseconds of work that are not worth waking another thread
+_QUICK = 5_000.0  # nanoseconds of work for which the interpreter lock is kept
 
 
 def bind(ins: Sequence[Spec], outs: Sequence[Spec], attrs: dict[str, Any], training: bool,
@@ -73,10 +75,11 @@ def native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], 
         return other
     order = next((o for o, r in zip(other.out_orders, loop.reductions, strict=True) if r is None), None) or \
         next((s.order for s in lying if s.shape == loop.shape and s.order is not None), None) or plain_order(len(loop.shape))
-    if work * prod(loop.shape) < _ALONE:
+    work *= prod(loop.shape)
+    if work < _ALONE:
         threads = 1
     nest = Nest(Shape(loop, lying, written, order, threads, used), threads)
-    return Native(other, nest, threads)
+    return Native(other, nest, threads, work < _QUICK)
 
 
 def _is_plain(s: Spec) -> bool:
@@ -99,22 +102,20 @@ class Native(Bound):
         It says what orders are wanted and what may be in place.
     nest : Nest
     threads : int
+    quick : bool
+        It takes so little time that the interpreter lock is kept.
     """
 
-    def __init__(self, other: Bound, nest: Nest, threads: int) -> None:
-        self.other = other
+    def __init__(self, other: Bound, nest: Nest, threads: int, quick: bool = False) -> None:
+        self.other, self.quick = other, quick
         self.in_orders, self.out_orders = other.in_orders, other.out_orders
         self.in_place, self.prepared = other.in_place, other.prepared
-        self.kernel = WORKSHOP.kernel(nest.text, nest.functions)
+        self.kernel = WORKSHOP.kernel(nest.text, nest.functions, nest.count)
         self.words = array("q", nest.words)
-        self.at = self.words.buffer_info()[0]
         self.buffers = [np.zeros(n) for _, n in nest.buffers]
         for (slot, _), buffer in zip(nest.buffers, self.buffers, strict=True):
             self.words[slot] = buffer.__array_interface__["data"][0]
-        self.ins = [(slot, i) for slot, kind, i in nest.objects if kind == "in"]
-        self.outs = [(slot, j) for slot, kind, j in nest.objects if kind != "in"]
-        self.threads = threads if nest.shares > 1 else 1
-        self.words[Word.THREADS] = self.threads
+        self.threads = self.words[Word.THREADS] = threads if nest.shares > 1 else 1
         self.runs = 0
         self.waits = mode() == "wait"
         if self.kernel.call is not None:
@@ -152,31 +153,26 @@ class Native(Bound):
 
     def _switch(self) -> None:
         """From now on the compiled function."""
-        pool = self.threads > 1 and not gomp.parallel_address()
-        self.run = self._in_pool if pool else self._compiled  # type: ignore[method-assign]
+        kernel, words, elsewhere = self.kernel, self.words, self._elsewhere
+        call = kernel.quick if self.quick else kernel.call
+        at = ctypes.c_void_p(words.buffer_info()[0])
 
-    def _compiled(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-        words = self.words
-        for slot, i in self.ins:
-            words[slot] = id(ins[i])
-        for slot, j in self.outs:
-            words[slot] = id(outs[j])
-        if self.threads > 1:
+        def alone(ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+            if call(at, *ins, *outs):
+                elsewhere(ins, outs)
+
+        def together(ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
             words[Word.PARALLEL] = gomp.parallel_address()
-        if self.kernel.call(self.at):
-            self._elsewhere(ins, outs)
+            if call(at, *ins, *outs):
+                elsewhere(ins, outs)
 
-    def _in_pool(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-        """In threads of Python, where GNU OpenMP is not there."""
-        words, work = self.words, self.kernel.work
-        for slot, i in self.ins:
-            words[slot] = id(ins[i])
-        for slot, j in self.outs:
-            words[slot] = id(outs[j])
-        if not self.kernel.begin(self.at):
-            self._elsewhere(ins, outs)
-            return
-        parallel(lambda _: work(self.at), self.threads, self.threads)
+        def in_pool(ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+            if kernel.begin(at, *ins, *outs):
+                parallel(lambda _: kernel.work(at), self.threads, self.threads)
+            else:
+                elsewhere(ins, outs)
+
+        self.run = alone if self.threads < 2 else together if gomp.parallel_address() else in_pool  # type: ignore[method-assign]
 
     def _elsewhere(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         """Arrays that lie otherwise than the program said."""

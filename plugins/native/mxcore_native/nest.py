@@ -40,10 +40,10 @@ struct array { char head[HEAD]; char *data; int ndim; intptr_t *dims, *strides; 
 typedef void parallel(void (*)(void *), void *, unsigned, unsigned);
 
 /* Take the addresses of arrays; false where one lies otherwise than expected. */
-static bool begin(word *w) {
-    word *r = w + w[9];
+static bool begin(word *w, const struct array *const *arrays) {
+    const word *r = w + w[9];
     for (word k = w[8]; k > 0; k--) {
-        const struct array *a = (const struct array *)r[0];
+        const struct array *a = arrays[r[0]];
         w[r[1]] = (word)a->data;
         word checks = r[2];
         for (r += 3; checks > 0; checks--, r += 2)
@@ -55,10 +55,13 @@ static bool begin(word *w) {
 """
 
 _ENTRY = """
-bool NAME_begin(word *w) { return begin(w); }
+bool NAME_begin(word *w, PARAMETERS) {
+    const struct array *const arrays[] = {ARRAYS};
+    return begin(w, arrays);
+}
 
-int NAME(word *w) {
-    if (!begin(w)) return 1;
+int NAME(word *w, PARAMETERS) {
+    if (!NAME_begin(w, ARRAYS)) return 1;
     if (w[6]) ((parallel *)w[6])(NAME_work, w, (unsigned)w[7], 0);
     else NAME_work(w);
     return 0;
@@ -80,8 +83,8 @@ class Nest:
         Definitions that it needs, by name.
     words : list of int
         What it is called with; addresses are to be filled in.
-    objects : list of (word, kind, number)
-        Where the address of which array (the Python object) belongs.
+    count : int
+        Arrays of a call: all inputs, then all outputs.
     buffers : list of (word, elements)
         Where the addresses of zeroed float64 memory belong.
     shares : int
@@ -94,7 +97,8 @@ class Nest:
         self.shares = 1 if threads < 2 else min(count, (2 if partial else 4) * threads)
         self.source = Source(C, shape.loop.dtype)
         self.words = [0] * HEADER
-        self.objects: list[tuple[int, str, int]] = []
+        self.count = len(shape.loop.names) + len(shape.loop.exprs)
+        self.slots: list[tuple[int, Operand]] = []  # where the addresses of arrays belong
         self.buffers: list[tuple[int, int]] = []
         self.top = len(self.cut.nest)  # the level of the innermost loop's body; 0 is a unit's
         self.row = prod(self.dims[d] for d in self.cut.group)  # elements of a group
@@ -128,7 +132,7 @@ class Nest:
 
     def _slot(self, o: Operand) -> int:
         found = self._word()
-        self.objects.append((found, o.kind, o.number))
+        self.slots.append((found, o))
         return found
 
     def _level(self, o: Operand) -> int:
@@ -290,15 +294,11 @@ class Nest:
 
     def _records(self) -> None:
         """What arrays must be like: strides along the axes that have more than one element."""
-        specs = {(o.kind, o.number): o.spec for o in self.shape.operands}
-        self.words[Word.COUNT], self.words[Word.RECORDS] = len(self.objects), len(self.words)
-        places = []
-        for slot, kind, number in self.objects:
-            spec = specs[kind, number]
-            checks = [(axis, s) for axis, (n, s) in enumerate(zip(spec.shape, spec.strides, strict=True)) if n > 1]
-            places.append((self._word(), kind, number))
-            self.words += [slot, len(checks), *(x for check in checks for x in check)]
-        self.objects = places
+        self.words[Word.COUNT], self.words[Word.RECORDS] = len(self.slots), len(self.words)
+        for slot, o in self.slots:
+            checks = [(axis, s) for axis, (n, s) in enumerate(zip(o.spec.shape, o.spec.strides, strict=True)) if n > 1]
+            number = o.number if o.kind == "in" else len(self.shape.loop.names) + o.number
+            self.words += [number, slot, len(checks), *(x for check in checks for x in check)]
 
     # ------------------------------------------------------------ text
     def _text(self) -> str:
@@ -314,7 +314,9 @@ class Nest:
         if self.after:
             lines.append("        if (__atomic_add_fetch(w + 1, 1, __ATOMIC_ACQ_REL) == shares) {")
             lines += [*_indented(self.after, 3), "        }"]
-        return "\n".join([*lines, "    }", "}"]) + "\n" + _ENTRY
+        names = [f"a{k}" for k in range(self.count)]
+        entry = _ENTRY.replace("PARAMETERS", ", ".join(f"const struct array *{n}" for n in names))
+        return "\n".join([*lines, "    }", "}"]) + "\n" + entry.replace("ARRAYS", ", ".join(names))
 
     def _unit(self) -> list[str]:
         """The body of the loop over units."""

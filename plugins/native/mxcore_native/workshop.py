@@ -36,16 +36,18 @@ class Kernel:
     key : str
     functions, text
         As of :class:`mxcore_native.nest.Nest`.
-    call, begin, work
-        The functions, once they are there: all of it; preparing; the shares that nobody has taken yet.
+    call, quick, begin, work
+        The functions, once they are there: all of it; the same without letting other Python threads run; preparing; the
+        shares that nobody has taken yet.
     failed : bool
         The compiler failed; there will be none.
     """
 
-    def __init__(self, key: str, text: str, functions: Mapping[str, str]) -> None:
-        self.key, self.functions = key, dict(functions)
+    def __init__(self, key: str, text: str, functions: Mapping[str, str], count: int) -> None:
+        self.key, self.functions, self.count = key, dict(functions), count
         self.text = text.replace("NAME", f"loop_{key}")
         self.call: Any = None
+        self.quick: Any = None
         self.begin: Any = None
         self.work: Any = None
         self.failed = False
@@ -54,10 +56,12 @@ class Kernel:
         """The functions of a library."""
         name = f"loop_{self.key}"
         self.begin, self.work, call = library[f"{name}_begin"], library[f"{name}_work"], library[name]
-        self.begin.restype = ctypes.c_bool
-        for f in (self.begin, self.work, call):
-            f.argtypes = (ctypes.c_void_p,)
-        self.work.restype, call.restype = None, ctypes.c_int
+        self.quick = ctypes.PyDLL(library._name, handle=library._handle)[name]
+        arguments = (ctypes.c_void_p, *[ctypes.py_object] * self.count)
+        for f in (self.begin, self.quick, call):
+            f.argtypes, f.restype = arguments, ctypes.c_int
+        self.begin.restype, self.work.restype = ctypes.c_bool, None
+        self.work.argtypes = (ctypes.c_void_p,)
         self.call = call  # last: others look at it
 
 
@@ -97,8 +101,8 @@ class Workshop:
             process.terminate()
 
     # ------------------------------------------------------------ asking
-    def kernel(self, text: str, functions: Mapping[str, str]) -> Kernel:
-        """The kernel of a source: there already, from the cache, or still to be asked for.
+    def kernel(self, text: str, functions: Mapping[str, str], count: int) -> Kernel:
+        """The kernel of a source with so many arrays: there already, from the cache, or still to be asked for.
 
         Raises
         ------
@@ -112,7 +116,7 @@ class Workshop:
         with self._lock:
             found = self.kernels.get(key)
             if found is None:
-                found = self.kernels[key] = Kernel(key, text, functions)
+                found = self.kernels[key] = Kernel(key, text, functions, count)
                 library = cache.load(key)
                 if library is not None:
                     found.take(library)

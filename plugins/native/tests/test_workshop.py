@@ -76,7 +76,7 @@ def test_a_loop_runs_in_numpy_until_it_is_compiled(compiled, workshop, monkeypat
         right(compiled.run(bound, loop, [X], [F4])[0], 1.01)
         time.sleep(0.01)
     right(compiled.run(bound, loop, [X], [F4])[0], 1.01)
-    assert bound.run.__name__ == "_compiled" and bound.label == "compiled loop"
+    assert bound.run.__name__ == "alone" and bound.label == "compiled loop"
     assert workshop.compiled == 1
 
 
@@ -122,7 +122,7 @@ def test_another_process_finds_it(compiled, workshop):
     kept(4.25, compiled, workshop)
     workshop.kernels.clear()
     bound = compiled.bind(loop_of(4.25), [X], [F4])
-    assert bound.kernel.call is not None and workshop.loaded == 1 and bound.run.__name__ == "_compiled"
+    assert bound.kernel.call is not None and workshop.loaded == 1 and bound.run.__name__ == "alone"
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "empty", "foreign", "writable", "renamed", "none"])
