@@ -24,7 +24,7 @@ import numpy as np
 
 from . import expr as E
 
-__all__ = ["C", "Dialect", "Source", "Statement", "Value", "called"]
+__all__ = ["C", "Dialect", "Source", "Statement", "Value", "called", "portable"]
 
 #: portable text of a function's value; ``{0}`` is its first operand, an atom
 FUNCTIONS: dict[str, str] = {
@@ -46,8 +46,11 @@ FUNCTIONS: dict[str, str] = {
     "isfinite": "fabs({0}) < INFINITY",
 }
 
-#: powers with these exponents are products, as in NumPy
-_POWERS = {1.0: "{0}", 2.0: "{0} * {0}", 3.0: "{0} * {0} * {0}", -1.0: "1.0 / {0}"}
+#: powers with these exponents are products and roots; pow takes the square root of -0.0 and -infinity for that of 0.0 and
+#: infinity, which some versions of NumPy follow
+_POWERS = {1.0: "{0}", 2.0: "{0} * {0}", 3.0: "{0} * {0} * {0}", 4.0: "({0} * {0}) * ({0} * {0})", -1.0: "1.0 / {0}",
+           -2.0: "1.0 / ({0} * {0})", 0.5: "sqrt({0})",
+           -0.5: "1.0 / ({0} == -INFINITY ? INFINITY : sqrt({0}) + 0.0)"}
 
 #: portable text of functions that languages lack
 OWN: dict[str, str] = {
@@ -128,6 +131,17 @@ def called(text: str) -> list[str]:
     ['trunc', 'copysign', 'fabs', 'trunc']
     """
     return [name for name in _CALL.findall(text) if name not in _WORDS]
+
+
+def portable(node: E.Expr) -> str:
+    """The portable text of a function of an expression.
+
+    >>> portable(E.arg("x") ** 2), portable(E.arg("x") ** 2.5)
+    ('{0} * {0}', 'pow({0}, {1})')
+    """
+    if node.fn == "power" and node.args[1].fn == "const":
+        return _POWERS.get(node.args[1].args[0], FUNCTIONS["power"])
+    return FUNCTIONS[node.fn]
 
 
 @dataclass(frozen=True)
@@ -319,19 +333,18 @@ class Source:
             names = [self.truth(args[0]), *[self.number(a) for a in args[1:]]]
         else:
             names = [self.number(a) for a in args]
-        exponent = node.args[1].args[0] if fn == "power" and node.args[1].fn == "const" else None
-        portable = _POWERS.get(exponent) or self.dialect.functions.get(fn) or FUNCTIONS[fn]  # type: ignore[arg-type]
+        text = self.dialect.functions.get(fn) or portable(node)
         truth = E.is_bool(node)
-        return Value(self._define("bool" if truth else "real", self._spelled(portable, names), reads), truth, reads)
+        return Value(self._define("bool" if truth else "real", self._spelled(text, names), reads), truth, reads)
 
-    def _spelled(self, portable: str, names: Iterable[str]) -> str:
+    def _spelled(self, text: str, names: Iterable[str]) -> str:
         wide = self.dialect.exact.get(self.dtype)
-        own = any(n in OWN for n in called(portable))
+        own = any(n in OWN for n in called(text))
         dtype = wide if own and wide else self.dtype
-        self._need(portable, dtype)
+        self._need(text, dtype)
         if dtype != self.dtype:
             names = [f"({self.dialect.types[dtype]}){n}" for n in names]
-        text = self.dialect.typed(portable, dtype).format(*names)
+        text = self.dialect.typed(text, dtype).format(*names)
         return text if dtype == self.dtype else f"({self.dialect.types[self.dtype]}){text}"
 
     def _need(self, text: str, dtype: str) -> None:

@@ -106,7 +106,7 @@ class Compiler:
     flags: tuple[str, ...]
     vector: frozenset[str]
 
-    @property
+    @functools.cached_property
     def prototypes(self) -> str:
         """Declarations that make it do so."""
         lines = []
@@ -116,7 +116,7 @@ class Compiler:
             lines.append(f'__attribute__((simd("notinbranch"))) {kind} {name}({arguments});')
         return "\n".join(lines) + "\n"
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """What the machine code depends on, besides the source."""
         return "\n".join((self.version, *self.command[1:], *self.flags, _processor()))
@@ -138,7 +138,7 @@ class Compiler:
         command = [*self.command, *self.flags, "-o", str(target), str(source), *libraries]
         try:
             with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  text=True, errors="replace") as process:
+                                  text=True, errors="replace", start_new_session=True) as process:
                 if started is not None:
                     started(process)
                 said, _ = process.communicate()

@@ -6,20 +6,21 @@ from collections.abc import Collection
 
 from mxcore.registry import expr as E
 from mxcore.registry.loop import Loop
-from mxcore.registry.source import FUNCTIONS, called
+from mxcore.registry.source import FUNCTIONS, called, portable
 
 __all__ = ["nanoseconds"]
 
 _MEMORY = 0.2  # to read or write one float32 in the cache
 _SIMPLE = 0.05
-#: of one float32, on one thread with AVX-512, about; functions of libmvec and what is computed number by number
+#: of one float32, on one thread with AVX-512, about
 _PRICES = {
-    "divide": 0.15, "sqrt": 0.2, "exp": 0.5, "expm1": 0.7, "log": 0.6, "log2": 0.5, "log10": 0.5, "log1p": 1.0, "cbrt": 0.8,
-    "sin": 0.6, "cos": 0.6, "tan": 0.9, "arcsin": 0.8, "arccos": 0.8, "arctan": 0.8, "sinh": 0.8, "cosh": 0.6, "tanh": 0.6,
-    "arcsinh": 1.4, "arccosh": 1.6, "arctanh": 1.0, "erf": 1.2, "power": 4.8, "hypot": 0.5, "arctan2": 1.1}
-#: functions that compilers have instructions for, or that NumPy computes number by number too
+    "divide": 0.15, "sqrt": 0.2, "exp": 0.35, "expm1": 0.5, "log": 0.4, "log2": 0.4, "log10": 0.4, "log1p": 0.8, "cbrt": 0.6,
+    "sin": 0.5, "cos": 0.5, "tan": 0.7, "arcsin": 0.6, "arccos": 0.6, "arctan": 0.6, "sinh": 0.6, "cosh": 0.5, "tanh": 0.4,
+    "arcsinh": 1.2, "arccosh": 1.3, "arctanh": 0.8, "erf": 0.5, "hypot": 0.4, "arctan2": 0.9}
+#: functions of C that compilers have instructions for, or that NumPy computes number by number too
 _ANYWAY = frozenset(("fabs", "sqrt", "floor", "ceil", "rint", "trunc", "copysign", "erf", "hypot", "tgamma", "own_gammaln",
                      "own_erfinv", "own_digamma", "own_polygamma1", "own_polygamma2", "own_mod"))
+_SLOWER = frozenset(("pow",))  #: of libmvec, three times the price of NumPy's
 _ONE_BY_ONE = 20.0
 
 
@@ -33,13 +34,12 @@ def nanoseconds(loop: Loop, vector: Collection[str]) -> float | None:
     """
     wide = loop.dtype.itemsize // 4
     total = _MEMORY * (len(loop.names) + len(loop.exprs))
-    for fn in dict.fromkeys(n for e in loop.exprs for n in E.walk(e)):
-        if fn.fn not in FUNCTIONS:
+    for node in dict.fromkeys(n for e in loop.exprs for n in E.walk(e)):
+        if node.fn not in FUNCTIONS:
             continue
-        names = called(FUNCTIONS[fn.fn])
-        slow = [n for n in names if n + ("f" if wide == 1 else "") not in vector]
-        if any(n not in _ANYWAY for n in slow):
+        names = called(portable(node))
+        if any(n not in _ANYWAY and (n in _SLOWER or n + ("f" if wide == 1 else "") not in vector) for n in names):
             return None
-        total += _ONE_BY_ONE if any(n.startswith("own_") or n in ("tgamma", "erf", "hypot") for n in slow) else \
-            _PRICES.get(fn.fn, _SIMPLE)
+        slow = any(n.startswith("own_") or n == "tgamma" for n in names)
+        total += _ONE_BY_ONE if slow else _PRICES.get(node.fn, _SIMPLE)
     return total * wide

@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from math import prod
 
-from mxcore.registry.source import C, Source, Statement
+from mxcore.registry.source import Source, Statement
 
+from .dialect import DIALECT
 from .shape import Operand, Shape
 
 __all__ = ["HEADER", "Nest", "PRELUDE", "Word"]
@@ -95,7 +96,7 @@ class Nest:
         count = self.cut.count(self.dims)
         partial = not all(map(shape.is_apart, shape.sums))  # one sum for each share
         self.shares = 1 if threads < 2 else min(count, (2 if partial else 4) * threads)
-        self.source = Source(C, shape.loop.dtype)
+        self.source = Source(DIALECT, shape.loop.dtype)
         self.words = [0] * HEADER
         self.count = len(shape.loop.names) + len(shape.loop.exprs)
         self.slots: list[tuple[int, Operand]] = []  # where the addresses of arrays belong
@@ -203,7 +204,7 @@ class Nest:
             if o.kind != "in":
                 continue
             name = self.shape.loop.names[o.number]
-            kind = C.types[o.spec.dtype.name]
+            kind = DIALECT.types[o.spec.dtype.name]
             self.before.append(f"const {kind} *const in{o.number} = (const {kind} *)w[{self._slot(o)}];")
             self.source.operand(name, f"in{o.number}[{self._at(o, self.levels[name])}]", o.spec.dtype)
 
@@ -221,7 +222,7 @@ class Nest:
             if o.kind == "in":
                 continue
             j = o.number
-            kind = C.types[o.spec.dtype.name]
+            kind = DIALECT.types[o.spec.dtype.name]
             self.before.append(f"{kind} *const out{j} = ({kind} *)w[{self._slot(o)}];")
             if o.kind == "out":
                 self.closing[self.top].append(f"out{j}[{self._at(o, self.top)}] = {source.element(values[j], o.spec.dtype)};")
@@ -262,7 +263,7 @@ class Nest:
         elif all(kept):
             self.closing[self.top].append(self._give(o, above, self._at(o, self.top), value))
         else:
-            self.block_start.append(f"{C.types[self.source.dtype]} run{j}[{self.rows * self.row}];")
+            self.block_start.append(f"{DIALECT.types[self.source.dtype]} run{j}[{self.rows * self.row}];")
             self.opening[self.top].append(f"run{j}[m] = {value};")
             if any(kept):
                 give = self._give(o, None, self._at(o, self.top), f"run{j}[m]")

@@ -52,8 +52,9 @@ class Runner:
             if i is not None:
                 free.remove(i)
                 outs[j] = arrays[i]
-        bound.prepare(arrays)
-        bound.run(arrays, outs)
+        with np.errstate(all="ignore"):
+            bound.prepare(arrays)
+            bound.run(arrays, outs)
         return outs
 
     def check(self, *cases: tuple, rtol: float = 2e-5, atol: float = 2e-5, threads: int = 1,
