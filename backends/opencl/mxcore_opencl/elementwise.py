@@ -20,7 +20,7 @@ from .host import elsewhere, on_host
 __all__ = ["Elementwise", "cast", "copy_into", "run", "strides_for"]
 
 _OFFSETS = {k: Struct(f"{k}q").pack for k in range(1, 40)}
-_BOOL = np.dtype(bool)
+_BOOL, _F8 = np.dtype(bool), np.dtype("float64")
 _REFERENCE = {"floor_divide": np.floor_divide, "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "invert": np.invert}
 
 
@@ -182,7 +182,7 @@ class Elementwise:
         types = [_as_type(x) for x in operands]
         work, out = _result(function, *types)
         machine = self.machine
-        if work.name == "float64" and not machine.fp64:
+        if work == _F8 and not machine.fp64:
             return on_host(machine, function, _REFERENCE.get(function) or getattr(REFERENCE, function), *operands)
         arrays = []
         for k, x in enumerate(operands):

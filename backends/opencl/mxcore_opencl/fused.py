@@ -46,7 +46,7 @@ def kernel_of(op: Any, generic: Callable | None) -> Callable | None:
     if op.expr is None or op.generic_kernel is not None or generic is None:
         return None
     functions = [n for n in E.walk(op.expr) if n.fn not in ("arg", "attr", "const")]
-    if len(functions) + E.is_bool(op.expr) < 2:
+    if len(functions) + E.is_bool(op.expr) < 2 and not E.leaves(op.expr, "attr"):
         return None  # a function of xp is a kernel already
     return _Operator(op, generic)
 

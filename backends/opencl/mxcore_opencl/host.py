@@ -13,11 +13,12 @@ import numpy as np
 
 from mxcore.errors import ContextError
 from mxcore.runtime.fallback import count_routed, fall_back
+from mxcore_numpy.xp import XP
 
 from .buffer import Array, empty, from_host
 from .platforms import explain
 
-__all__ = ["elsewhere", "mapped", "on_host", "routed", "to_host"]
+__all__ = ["elsewhere", "mapped", "on_host", "routed", "routed_operator", "to_host"]
 
 BACKEND = "opencl"
 
@@ -101,6 +102,12 @@ def on_host(machine: Any, function: str, f: Callable, *operands: Any, **options:
     """
     fall_back(BACKEND, function, f"on {machine.device.name.strip()}")
     return _call(machine, f, operands, options)
+
+
+def routed_operator(machine: Any, name: str, kernel: Callable, arrays: tuple, attrs: dict) -> Any:
+    """A kernel of the NumPy backend on mapped arrays, by choice (see :func:`routed`)."""
+    count_routed(BACKEND, name)
+    return _call(machine, lambda *given: kernel(XP, *given, **attrs), tuple(arrays), {})
 
 
 def routed(machine: Any, function: str, f: Callable, shape: tuple[int, ...], dtype: np.dtype, *operands: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import warnings
 from collections import OrderedDict
 from functools import cache
 from typing import Any
@@ -162,7 +163,9 @@ class Machine:
         import pyopencl as cl
 
         try:
-            return cl.Program(self.context, source).build()
+            with warnings.catch_warnings():  # remarks of a compiler on generated text
+                warnings.simplefilter("ignore", cl.CompilerWarning)
+                return cl.Program(self.context, source).build()
         except cl.Error as error:
             raise explain(self, error, "building a program", source) from error
 

@@ -21,6 +21,16 @@ def mxcore_backend_info() -> BackendInfo:
 
 
 @hookimpl
+def mxcore_kernels(backend: str) -> dict[str, Any] | None:
+    """Kernels for windows; the other operators are made of functions and expressions."""
+    if backend != "opencl":
+        return None
+    here = "mxcore_opencl.windows"
+    return {"_conv": f"{here}:conv", "_conv_data": f"{here}:conv_data", "_conv_weight": f"{here}:conv_weight",
+            "Pooling": f"{here}:pooling", "_pool_spread": f"{here}:spread", "_pool_scatter": f"{here}:scatter"}
+
+
+@hookimpl
 def mxcore_backend(name: str) -> Any:
     """The backend object."""
     if name != "opencl":

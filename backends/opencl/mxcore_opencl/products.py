@@ -16,29 +16,29 @@ from .buffer import Array, broadcast_shapes, empty
 from .elementwise import cast
 from .host import elsewhere, on_host, routed
 from .platforms import LOCAL_SIZE
+from .reductions import head_of
 from .shapes import axis_of, broadcast_to
 
-__all__ = ["Products"]
+__all__ = ["Products", "contracted", "tiled", "tiles"]
 
 #: a work-group of 8 x 8 work-items makes a tile of 32 x 32, each item 4 x 4 of it, in steps of 16 along the sum
 TILE, STEP = 32, 16
-_GEMM = """
-typedef struct {{ int m, n, k, batches; long am, ak, bk, bn; }} Shape;
+_TILED = """
 __kernel __attribute__((reqd_work_group_size({local}, 1, 1)))
-void gemm(__global {memory} *p0, __global const {memory} *p1, __global const {memory} *p2, const Shape s, const Layout3 l) {{
+void {name}(__global {memory} *p0, __global const {memory} *p1, __global const {memory} *p2, {parameters}) {{
   __local T a[{step}][{tile} + 1], b[{step}][{tile} + 1];
   int lane = get_local_id(0), group = get_group_id(0);
   int across = (s.n + {tile} - 1) / {tile}, down = (s.m + {tile} - 1) / {tile};
   int row = (group / across) % down * {tile}, column = group % across * {tile}, i = group / (across * down);
-{head}  T sum[4][4];
+{prepare}  T sum[4][4];
   for (int y = 0; y < 4; ++y) for (int x = 0; x < 4; ++x) sum[y][x] = 0;
   int ty = lane / 8, tx = lane % 8;
   for (int k0 = 0; k0 < s.k; k0 += {step}) {{
     for (int e = lane; e < {tile} * {step}; e += {local}) {{
       // neighbours read neighbours: along the axis that is the faster in memory
-      int r = s.ak == 1 ? e / {step} : e % {tile}, k = s.ak == 1 ? e % {step} : e / {tile};
+      int r = {fast_a} ? e / {step} : e % {tile}, k = {fast_a} ? e % {step} : e / {tile};
       a[k][r] = row + r < s.m && k0 + k < s.k ? {load_a} : (T)0;
-      int c = s.bk == 1 ? e / {step} : e % {tile}, h = s.bk == 1 ? e % {step} : e / {tile};
+      int c = {fast_b} ? e / {step} : e % {tile}, h = {fast_b} ? e % {step} : e / {tile};
       b[h][c] = column + c < s.n && k0 + h < s.k ? {load_b} : (T)0;
     }}
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -58,15 +58,36 @@ void gemm(__global {memory} *p0, __global const {memory} *p1, __global const {me
 """
 
 
+def tiled(name: str, dtype: np.dtype, parameters: str, prepare: str, load_a: str, load_b: str, store: str, fast_a: str,
+          fast_b: str) -> str:
+    """A kernel ``C = A B`` in tiles, whose elements are expressions.
+
+    ``load_a`` is ``A[row + r, k0 + k]``, ``load_b`` is ``B[k0 + h, column + c]`` and ``store`` writes ``sum[y][x]`` to
+    ``C[r, c]``; ``s.m``, ``s.n``, ``s.k`` are the lengths and ``i`` the number of the matrix. ``fast_a`` and ``fast_b`` say
+    whether ``k`` is the faster axis in memory. ``prepare`` stands in front.
+    """
+    return _TILED.format(name=name, local=LOCAL_SIZE, memory=source.storage(dtype), tile=TILE, step=STEP, parameters=parameters,
+                         prepare=prepare, load_a=load_a, load_b=load_b, store=store, fast_a=fast_a, fast_b=fast_b)
+
+
+def tiles(m: int, n: int) -> int:
+    """How many tiles a matrix has."""
+    return -(-m // TILE) * -(-n // TILE)
+
+
+def contracted(dtype: np.dtype) -> str:
+    """The beginning of a program in which products may be added in one step."""
+    return source.typed(dtype).replace(source.HEAD, "#pragma OPENCL FP_CONTRACT ON\n")
+
+
 def _program(dtype: np.dtype) -> tuple[str, dict]:
-    head = "".join(source.frame(3).head.splitlines(keepends=True)[2:])
-    text = _GEMM.format(
-        local=LOCAL_SIZE, memory=source.storage(dtype), tile=TILE, step=STEP, head=head,
+    shape = "typedef struct { int m, n, k, batches; long am, ak, bk, bn; } Shape;\n"
+    text = tiled(
+        "gemm", dtype, "const Shape s, const Layout3 l", head_of(3), fast_a="s.ak == 1", fast_b="s.bk == 1",
         load_a=source.loads(dtype, "p1", "j1 + (row + r) * s.am + (k0 + k) * s.ak"),
         load_b=source.loads(dtype, "p2", "j2 + (k0 + h) * s.bk + (column + c) * s.bn"),
         store=source.stores(dtype, "p0", "j0 + (long)r * s.n + c", "sum[y][x]"))
-    typed = source.typed(dtype).replace(source.HEAD, "#pragma OPENCL FP_CONTRACT ON\n")
-    return typed + source.frame(3).declaration + text, {("gemm", dtype): "gemm"}
+    return contracted(dtype) + source.frame(3).declaration + shape + text, {("gemm", dtype): "gemm"}
 
 
 def _matmul_into(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
@@ -97,7 +118,7 @@ class Products:
         if a.shape[-1] != b.shape[-2]:
             raise ShapeError(f"matmul of shapes {a.shape} and {b.shape}: {a.shape[-1]} and {b.shape[-2]} differ")
         new = self._product(a, b)
-        return new[(..., *([0] if row else [slice(None)]), *([0] if column else []))] if row or column else new
+        return new[..., 0 if row else slice(None), 0 if column else slice(None)] if row or column else new
 
     def _product(self, a: Array, b: Array) -> Array:
         machine, dtype = self.machine, a.dtype
@@ -112,9 +133,8 @@ class Products:
         if new.size:
             wide_a, wide_b = broadcast_to(a, (*batch, m, k)), broadcast_to(b, (*batch, k, n))
             plan = source.layout(batch, new.strides[:-2], wide_a.strides[:-2], wide_b.strides[:-2])
-            tiles = -(-m // TILE) * -(-n // TILE) * prod(batch)
             kernel = machine.kernel(("gemm", dtype), lambda: _program(dtype))
-            machine.launch(kernel, tiles * LOCAL_SIZE, new.memory, a.memory, b.memory,
+            machine.launch(kernel, tiles(m, n) * prod(batch) * LOCAL_SIZE, new.memory, a.memory, b.memory,
                            pack("4i4q", m, n, k, plan.n, a.strides[-2], a.strides[-1], b.strides[-2], b.strides[-1]),
                            plan.packed + pack("3q", 0, a.offset, b.offset))
         return new
