@@ -64,6 +64,8 @@ def test_take_and_embedding(data, shape, places):
     index = indices(data, places, shape[0])
     for mode in ("clip", "wrap"):
         assert check(indexing.bind_take, "take", [table, index], {"mode": mode}) is not None
+        head = np.arange(1, index.size * table[0].size + 1, dtype=np.float32).reshape((*index.shape, *shape[1:]))
+        assert check(indexing.bind_take_back, "_backward_take", [head, table, index], {"mode": mode}) is not None
     if len(shape) == 2:
         sizes = {"input_dim": shape[0], "output_dim": shape[1]}
         assert check(indexing.bind_embedding, "Embedding", [index, table], sizes) is not None
@@ -73,6 +75,9 @@ def test_what_is_not_bound(monkeypatch):
     table, index = np.ones((3, 4), np.float32), np.zeros(3, np.float32)
     assert check(indexing.bind_take, "take", [table, index], {"axis": 1}) is None
     assert check(indexing.bind_take, "take", [table, index], {"mode": "raise"}) is None
+    heads = np.ones((3, 3), np.float32), np.ones((3, 4), np.float16)
+    assert check(indexing.bind_take_back, "_backward_take", [heads[0], table, index], {"axis": 1}) is None
+    assert check(indexing.bind_take_back, "_backward_take", [heads[1], table, index], {}) is None
     assert check(indexing.bind_pick, "pick", [table[:0], index[:0]], {"axis": 1}) is None
     monkeypatch.setattr(indexing, "_MOST", 2)
     assert check(indexing.bind_pick, "pick", [table, index], {"axis": 1}) is None

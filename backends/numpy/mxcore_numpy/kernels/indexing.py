@@ -126,6 +126,7 @@ def bind_pick_back(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapp
 # ---------------------------------------------------------------- bound: slices
 class _Rows(Bound):
     label = "take"
+    mode: Any
 
     def __init__(self, table: int, table_spec: Spec, index: Spec, out: Spec, wrap: bool) -> None:
         self.table, self.index, self.mode = table, 1 - table, "wrap" if wrap else "clip"
@@ -158,3 +159,40 @@ def bind_embedding(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapp
     if epilogue is not None or ins[1] is None or ins[1].shape != (attrs["input_dim"], attrs["output_dim"]):
         return None
     return _bind_rows(ins[1], ins[0], 1, outs[0], False)
+
+
+class _AddedRows(Bound):
+    """A product with a sparse matrix of ones, made once; only where the ones are differs from call to call."""
+
+    label = "sparse product"
+
+    def __init__(self, head: Spec, index: Spec, out: Spec, wrap: bool) -> None:
+        from scipy.sparse import csc_array
+
+        rows, self.length, self.wrap = index.size, out.shape[0], wrap
+        self.numbers = np.empty(rows, np.int64)
+        where = np.zeros(rows, np.int32), np.arange(rows + 1, dtype=np.int32)
+        self.matrix = csc_array((np.ones(rows, out.dtype), *where), shape=(self.length, rows))
+        self.in_orders = [plain_order(len(head.shape)), None, plain_order(len(index.shape))]
+        self.out_orders = [plain_order(len(out.shape))]
+
+    def run(self, ins: Sequence[Any], outs: Sequence[Any]) -> None:
+        numbers, out = self.numbers, outs[0]
+        np.copyto(numbers, ins[2].reshape(-1), casting="unsafe")
+        if self.wrap:
+            np.mod(numbers, self.length, out=numbers)
+        else:
+            np.clip(numbers, 0, self.length - 1, out=numbers)
+        np.copyto(self.matrix.indices, numbers, casting="same_kind")
+        np.copyto(out.reshape(self.length, -1), self.matrix @ ins[0].reshape(len(numbers), -1))
+
+
+def bind_take_back(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
+                   epilogue: Epilogue | None = None) -> Bound | None:
+    """``_backward_take`` along the first axis."""
+    head, _, index = ins
+    out = outs[0]
+    if epilogue is not None or attrs["axis"] != 0 or head is None or index is None or index.dtype.kind not in "iuf" or \
+            out.dtype.char not in "fd" or head.dtype != out.dtype or 0 in (index.size, out.size) or out.shape[0] >= 1 << 31:
+        return None
+    return _AddedRows(head, index, out, attrs["mode"] == "wrap")
