@@ -216,7 +216,7 @@ def install_all(args: list[str]) -> int:
 
 def demo(args: list[str]) -> int:
     """Train, evaluate, export and reload a network on real handwritten digits."""
-    ensure("plot")
+    ensure("plot", *["pocl"] * any("opencl" in word for word in args))  # a device for it, if there is no other
     return run(PYTHON, ROOT / "examples" / "train_digits.py", *args)
 
 
@@ -277,6 +277,18 @@ def wheels(args: list[str]) -> int:
     return 0
 
 
+def opencl(args: list[str]) -> int:
+    """Judge the OpenCL backend on PoCL, a device from pip: conformance kit, then its tests."""
+    if not (sys.platform.startswith("linux") and platform.machine() == "x86_64"):
+        say("PoCL comes as a wheel for x86-64 Linux only; there is nothing to run here")
+        return 0
+    ensure("test", "pocl")
+    folder = ROOT / "backends" / "opencl"
+    status = run(PYTHON, "-m", "mxcore.testing.conformance", "--kind", "opencl", "--xfails", folder / "xfails.txt", *args,
+                 env={**os.environ, "MXCORE_FALLBACK": "allow"})
+    return status or run(PYTHON, "-m", "pytest", folder / "tests")
+
+
 def stubs(args: list[str]) -> int:
     """Write the type stubs anew from the operator table; --check only compares."""
     ensure("test")
@@ -322,7 +334,7 @@ print(name, version, 'alone: a network learns')
 """
 
 TASKS: dict[str, Callable[[list[str]], int]] = {
-    "demo": demo, "test": test, "lint": lint, "types": types, "layers": layers, "stubs": stubs, "bench": bench,
+    "demo": demo, "test": test, "lint": lint, "types": types, "layers": layers, "stubs": stubs, "opencl": opencl, "bench": bench,
     "wheels": wheels, "install": install_all}
 
 

@@ -21,8 +21,8 @@ def numbers(*shape):
     return np.random.default_rng(list(shape)).normal(size=shape).astype("float32")
 
 
-@pytest.mark.parametrize("a, b", [((33, 17), (17, 40)), ((2, 5, 7), (7, 3)), ((1, 4, 2), (3, 2, 6)), ((7,), (7, 2)), ((3, 7), (7,)),
-                                  ((65, 130), (130, 1)), ((2, 0), (0, 3)), ((2, 3, 4, 5), (2, 1, 5, 4))])
+@pytest.mark.parametrize("a, b", [((33, 17), (17, 40)), ((2, 5, 7), (7, 3)), ((1, 4, 2), (3, 2, 6)), ((7,), (7, 2)),
+                                  ((3, 7), (7,)), ((65, 130), (130, 1)), ((2, 0), (0, 3)), ((2, 3, 4, 5), (2, 1, 5, 4))])
 def test_matmul(machine, route, a, b):
     xp, u, v = machine.xp, numbers(*a), numbers(*b)
     np.testing.assert_allclose(host(xp.matmul(xp.asarray(u), xp.asarray(v))), u @ v, rtol=1e-4, atol=1e-5)
@@ -107,10 +107,9 @@ def test_loops_are_kernels(machine, monkeypatch, types):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64"])
-@pytest.mark.parametrize("name, attrs", [("sigmoid", {}), ("gelu", {}), ("smooth_l1", {"scalar": 1.5}), ("_rminus_scalar", {"scalar": 2.0})])
+@pytest.mark.parametrize("name, attrs", [("sigmoid", {}), ("softsign", {}), ("smooth_l1", {"scalar": 1.5}),
+                                         ("_rminus_scalar", {"scalar": 2.0})])
 def test_operators_are_kernels(device, machine, monkeypatch, name, attrs, dtype):
-    if name not in OPS:
-        pytest.skip(f"there is no operator {name}")
     monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
     from mxcore.registry.kernels import generic_of
     from mxcore_opencl.fused import kernel_of
