@@ -73,18 +73,21 @@ def missing() -> str | None:
 
 
 def _arrays_fit() -> bool:
-    """Whether an array's object begins as NumPy's C API says, at the address that ``id`` tells."""
+    """Whether lists and arrays begin as the C APIs of Python and NumPy say, at the address that ``id`` tells."""
     import numpy as np
 
-    sample = np.empty((3, 4), np.int16)[1:, ::2]
-    at = id(sample) + object.__basicsize__
-    word = ctypes.sizeof(ctypes.c_void_p)
     if sys.implementation.name != "cpython":
         return False
-    data, strides = ctypes.c_void_p.from_address(at).value, ctypes.c_void_p.from_address(at + 3 * word).value
-    if data != sample.__array_interface__["data"][0] or ctypes.c_int.from_address(at + word).value != 2 or not strides:
+    array = np.empty((3, 4), np.int16)[1:, ::2]
+    sample = [None, array]
+    head, word, read = object.__basicsize__, ctypes.sizeof(ctypes.c_void_p), ctypes.c_ssize_t.from_address
+    size, items = read(id(sample) + head).value, read(id(sample) + head + word).value
+    if read(id(sample) + head - word).value != id(list) or size != 2 or read(items + word).value != id(array):
         return False
-    return tuple((ctypes.c_ssize_t * 2).from_address(strides)) == sample.strides
+    at = id(array) + head
+    ndim, data, strides = ctypes.c_int.from_address(at + word).value, read(at).value, read(at + 3 * word).value
+    return ndim == 2 and data == array.__array_interface__["data"][0] and \
+        tuple((ctypes.c_ssize_t * 2).from_address(strides)) == array.strides
 
 
 @dataclass(frozen=True)

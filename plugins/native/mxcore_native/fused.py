@@ -110,7 +110,7 @@ class Native(Bound):
         self.other, self.quick = other, quick
         self.in_orders, self.out_orders = other.in_orders, other.out_orders
         self.in_place, self.prepared = other.in_place, other.prepared
-        self.kernel = WORKSHOP.kernel(nest.text, nest.functions, nest.count)
+        self.kernel = WORKSHOP.kernel(nest.text, nest.functions)
         self.words = array("q", nest.words)
         self.buffers = [np.zeros(n) for _, n in nest.buffers]
         for (slot, _), buffer in zip(nest.buffers, self.buffers, strict=True):
@@ -156,18 +156,21 @@ class Native(Bound):
         kernel, words, elsewhere = self.kernel, self.words, self._elsewhere
         call = kernel.quick if self.quick else kernel.call
         at = ctypes.c_void_p(words.buffer_info()[0])
+        given, taken, address = Word.INS, Word.OUTS, Word.PARALLEL
 
         def alone(ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-            if call(at, *ins, *outs):
+            words[given], words[taken] = id(ins), id(outs)
+            if call(at):
                 elsewhere(ins, outs)
 
         def together(ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-            words[Word.PARALLEL] = gomp.parallel_address()
-            if call(at, *ins, *outs):
+            words[given], words[taken], words[address] = id(ins), id(outs), gomp.parallel_address()
+            if call(at):
                 elsewhere(ins, outs)
 
         def in_pool(ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-            if kernel.begin(at, *ins, *outs):
+            words[given], words[taken] = id(ins), id(outs)
+            if kernel.begin(at):
                 parallel(lambda _: kernel.work(at), self.threads, self.threads)
             else:
                 elsewhere(ins, outs)
@@ -175,6 +178,9 @@ class Native(Bound):
         self.run = alone if self.threads < 2 else together if gomp.parallel_address() else in_pool  # type: ignore[method-assign]
 
     def _elsewhere(self, ins: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
-        """Arrays that lie otherwise than the program said."""
-        self.other.prepare(ins)
-        self.other.run(ins, outs)
+        """Arrays in something else than lists, or that lie otherwise than the program said."""
+        if type(ins) is not list or type(outs) is not list:
+            self.run(list(ins), list(outs))
+        else:
+            self.other.prepare(ins)
+            self.other.run(ins, outs)

@@ -22,10 +22,10 @@ __all__ = ["HEADER", "Nest", "PRELUDE", "Word"]
 class Word:
     """Numbers of the words that every function has."""
 
-    NEXT, FINISHED, SHARES, UNITS, PIECES, STEP, PARALLEL, THREADS, COUNT, RECORDS = range(10)
+    NEXT, FINISHED, SHARES, UNITS, PIECES, STEP, PARALLEL, THREADS, INS, INPUTS, OUTS, OUTPUTS, LIST, COUNT, RECORDS = range(15)
 
 
-HEADER = 10
+HEADER = 15
 
 #: what each file begins with; HEAD is the size of the head of a Python object
 PRELUDE = """#include <math.h>
@@ -35,19 +35,24 @@ PRELUDE = """#include <math.h>
 
 typedef intptr_t word;
 
-/* the beginning of NumPy's PyArrayObject_fields */
-struct array { char head[HEAD]; char *data; int ndim; intptr_t *dims, *strides; };
+/* the beginning of a Python object, its type last; of a list, and of NumPy's PyArrayObject_fields */
+struct object { char head[HEAD - sizeof(void *)]; const void *type; };
+struct array { struct object object; char *data; int ndim; intptr_t *dims, *strides; };
+struct list { struct object object; intptr_t size; struct array **items; };
 
 typedef void parallel(void (*)(void *), void *, unsigned, unsigned);
 
-/* Take the addresses of arrays; false where one lies otherwise than expected. */
-static bool begin(word *w, const struct array *const *arrays) {
-    const word *r = w + w[9];
-    for (word k = w[8]; k > 0; k--) {
-        const struct array *a = arrays[r[0]];
-        w[r[1]] = (word)a->data;
-        word checks = r[2];
-        for (r += 3; checks > 0; checks--, r += 2)
+/* Take the addresses of the arrays in two lists; false where one lies otherwise than expected. */
+static bool begin(word *w) {
+    const struct list *const lists[] = {(const struct list *)w[8], (const struct list *)w[10]};
+    for (int k = 0; k < 2; k++)
+        if (lists[k]->object.type != (const void *)w[12] || lists[k]->size != w[9 + 2 * k]) return false;
+    const word *r = w + w[14];
+    for (word k = w[13]; k > 0; k--) {
+        const struct array *a = lists[r[0]]->items[r[1]];
+        w[r[2]] = (word)a->data;
+        word checks = r[3];
+        for (r += 4; checks > 0; checks--, r += 2)
             if (a->strides[r[0]] != r[1]) return false;
     }
     w[0] = w[1] = 0;
@@ -56,13 +61,10 @@ static bool begin(word *w, const struct array *const *arrays) {
 """
 
 _ENTRY = """
-bool NAME_begin(word *w, PARAMETERS) {
-    const struct array *const arrays[] = {ARRAYS};
-    return begin(w, arrays);
-}
+bool NAME_begin(word *w) { return begin(w); }
 
-int NAME(word *w, PARAMETERS) {
-    if (!NAME_begin(w, ARRAYS)) return 1;
+int NAME(word *w) {
+    if (!begin(w)) return 1;
     if (w[6]) ((parallel *)w[6])(NAME_work, w, (unsigned)w[7], 0);
     else NAME_work(w);
     return 0;
@@ -84,8 +86,6 @@ class Nest:
         Definitions that it needs, by name.
     words : list of int
         What it is called with; addresses are to be filled in.
-    count : int
-        Arrays of a call: all inputs, then all outputs.
     buffers : list of (word, elements)
         Where the addresses of zeroed float64 memory belong.
     shares : int
@@ -98,7 +98,6 @@ class Nest:
         self.shares = 1 if threads < 2 else min(count, (2 if partial else 4) * threads)
         self.source = Source(DIALECT, shape.loop.dtype)
         self.words = [0] * HEADER
-        self.count = len(shape.loop.names) + len(shape.loop.exprs)
         self.slots: list[tuple[int, Operand]] = []  # where the addresses of arrays belong
         self.buffers: list[tuple[int, int]] = []
         self.top = len(self.cut.nest)  # the level of the innermost loop's body; 0 is a unit's
@@ -295,11 +294,12 @@ class Nest:
 
     def _records(self) -> None:
         """What arrays must be like: strides along the axes that have more than one element."""
+        loop = self.shape.loop
+        self.words[Word.INPUTS], self.words[Word.OUTPUTS], self.words[Word.LIST] = len(loop.names), len(loop.exprs), id(list)
         self.words[Word.COUNT], self.words[Word.RECORDS] = len(self.slots), len(self.words)
         for slot, o in self.slots:
             checks = [(axis, s) for axis, (n, s) in enumerate(zip(o.spec.shape, o.spec.strides, strict=True)) if n > 1]
-            number = o.number if o.kind == "in" else len(self.shape.loop.names) + o.number
-            self.words += [number, slot, len(checks), *(x for check in checks for x in check)]
+            self.words += [int(o.kind != "in"), o.number, slot, len(checks), *(x for check in checks for x in check)]
 
     # ------------------------------------------------------------ text
     def _text(self) -> str:
@@ -315,9 +315,7 @@ class Nest:
         if self.after:
             lines.append("        if (__atomic_add_fetch(w + 1, 1, __ATOMIC_ACQ_REL) == shares) {")
             lines += [*_indented(self.after, 3), "        }"]
-        names = [f"a{k}" for k in range(self.count)]
-        entry = _ENTRY.replace("PARAMETERS", ", ".join(f"const struct array *{n}" for n in names))
-        return "\n".join([*lines, "    }", "}"]) + "\n" + entry.replace("ARRAYS", ", ".join(names))
+        return "\n".join([*lines, "    }", "}"]) + "\n" + _ENTRY
 
     def _unit(self) -> list[str]:
         """The body of the loop over units."""

@@ -43,8 +43,8 @@ class Kernel:
         The compiler failed; there will be none.
     """
 
-    def __init__(self, key: str, text: str, functions: Mapping[str, str], count: int) -> None:
-        self.key, self.functions, self.count = key, dict(functions), count
+    def __init__(self, key: str, text: str, functions: Mapping[str, str]) -> None:
+        self.key, self.functions = key, dict(functions)
         self.text = text.replace("NAME", f"loop_{key}")
         self.call: Any = None
         self.quick: Any = None
@@ -57,11 +57,9 @@ class Kernel:
         name = f"loop_{self.key}"
         self.begin, self.work, call = library[f"{name}_begin"], library[f"{name}_work"], library[name]
         self.quick = ctypes.PyDLL(library._name, handle=library._handle)[name]
-        arguments = (ctypes.c_void_p, *[ctypes.py_object] * self.count)
-        for f in (self.begin, self.quick, call):
-            f.argtypes, f.restype = arguments, ctypes.c_int
+        for f in (self.begin, self.work, self.quick, call):
+            f.argtypes, f.restype = (ctypes.c_void_p,), ctypes.c_int
         self.begin.restype, self.work.restype = ctypes.c_bool, None
-        self.work.argtypes = (ctypes.c_void_p,)
         self.call = call  # last: others look at it
 
 
@@ -101,8 +99,8 @@ class Workshop:
             process.terminate()
 
     # ------------------------------------------------------------ asking
-    def kernel(self, text: str, functions: Mapping[str, str], count: int) -> Kernel:
-        """The kernel of a source with so many arrays: there already, from the cache, or still to be asked for.
+    def kernel(self, text: str, functions: Mapping[str, str]) -> Kernel:
+        """The kernel of a source: there already, from the cache, or still to be asked for.
 
         Raises
         ------
@@ -116,7 +114,7 @@ class Workshop:
         with self._lock:
             found = self.kernels.get(key)
             if found is None:
-                found = self.kernels[key] = Kernel(key, text, functions, count)
+                found = self.kernels[key] = Kernel(key, text, functions)
                 library = cache.load(key)
                 if library is not None:
                     found.take(library)

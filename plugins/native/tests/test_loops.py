@@ -256,6 +256,8 @@ def test_arrays_that_lie_otherwise_than_promised(compiled):
     out = np.empty_like(x)
     bound.run([x.T], [out])
     np.testing.assert_array_equal(out, x.T * 2 + 1)
+    bound.run((x,), (out,))  # not lists
+    np.testing.assert_array_equal(out, x * 2 + 1)
 
 
 def test_threads_of_python_where_there_is_no_openmp(compiled, monkeypatch):
