@@ -1,6 +1,7 @@
 """Recurrent layers of the NumPy backend against the definition: kernels, bound calls, what they keep and lend."""
 
 import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -160,6 +161,16 @@ def test_dropout_between_layers_in_a_program():
         loss = a.sum()
     assert not np.array_equal(a.asnumpy(), b.asnumpy())
     loss.backward()
+
+
+def test_remembered_networks_keep_no_parameters():
+    case = Case("gru", 1, False, "float64")
+    made = rnn.rnn(XP, *case.forward, **case.attrs, is_train=True, rng=None)
+    rnn.backward_rnn(XP, *case.backward(made), **case.back_attrs)
+    alive = weakref.ref(case.forward[1])
+    del case
+    gc.collect()
+    assert alive() is None
 
 
 def test_lent_memory_comes_back():

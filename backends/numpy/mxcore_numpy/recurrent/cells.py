@@ -327,6 +327,9 @@ class _Layer:
     def fill(self, weights: np.ndarray, biases: np.ndarray) -> None:
         self.filled = self.parameters(weights, biases)
 
+    def release(self) -> None:
+        self.filled = []
+
     def parameters(self, weights: np.ndarray, biases: np.ndarray) -> list[Parameters]:
         """Of the cells, as views."""
         rows, inputs = self.sizes.gates * self.sizes.n, self.sizes.inputs

@@ -58,6 +58,9 @@ class ForwardLayer(Protocol):
     def fill(self, weights: np.ndarray, biases: np.ndarray) -> None:
         """Take the parameters: (directions, cell) and (directions, 2, gates * n)."""
 
+    def release(self) -> None:
+        """Let go of the parameters; :meth:`fill` comes before the next :meth:`run`."""
+
     def run(self, x: np.ndarray, first: States, y: np.ndarray, last: States, kept: np.ndarray) -> None:
         """Fill ``y``, (steps, batch, directions * n), ``last`` and ``kept``."""
 
@@ -69,6 +72,9 @@ class BackwardLayer(Protocol):
 
     def fill(self, weights: np.ndarray, biases: np.ndarray) -> None:
         """Take the parameters."""
+
+    def release(self) -> None:
+        """Let go of the parameters; :meth:`fill` comes before the next :meth:`run`."""
 
     def run(self, x: np.ndarray, first: States, y: np.ndarray, last: States, kept: np.ndarray, dy: np.ndarray, dlast: States,
             dx: np.ndarray, dfirst: States, dweights: np.ndarray, dbiases: np.ndarray) -> None:
@@ -129,6 +135,11 @@ class _Network(Bound):
         """See :class:`Bound`."""
         for layer, (weights, biases) in zip(self.layers, self.parameters(ins[self.prepared[0]]), strict=True):
             layer.fill(weights, biases)
+
+    def release(self) -> None:
+        """Let go of what :meth:`prepare` made: a network that is remembered for its sizes keeps no parameters."""
+        for layer in self.layers:
+            layer.release()
 
     def by_layer(self, array: np.ndarray | None) -> Any:
         """States of all layers: (layers, directions, batch, n)."""
@@ -270,6 +281,7 @@ def run_forward(engine: Engine, xp: Any, data: np.ndarray, parameters: np.ndarra
             lent((network.reserve_size() if is_train else 0,), data.dtype)]
     network.prepare(ins)
     network.compute(ins, outs, mask)
+    network.release()
     return tuple(outs)
 
 
@@ -285,4 +297,5 @@ def run_backward(network: Backward, arrays: Sequence[np.ndarray | None]) -> tupl
     outs = [np.empty_like(a) for a in (ins[1], ins[2], ins[3], ins[7]) if a is not None]
     network.prepare(ins)
     network.run(ins, outs)
+    network.release()
     return tuple(outs)
