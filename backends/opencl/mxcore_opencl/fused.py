@@ -27,12 +27,13 @@ from .host import elsewhere
 from .platforms import LOCAL_SIZE
 from .reductions import BY_GROUP, BY_ITEM, head_of, reduced, split
 
-__all__ = ["kernel_of"]
+__all__ = ["fuse_after", "kernel_of"]
 
 _FLOATS = frozenset(("float32", "float64", "float16", "bfloat16"))
 
 
-def _fuse_after() -> int:
+def fuse_after() -> int:
+    """After how many calls an expression is compiled."""
     text = config("MXCORE_OPENCL_FUSE_AFTER") or ""
     if not text.isdigit():
         raise ArgumentError(f"MXCORE_OPENCL_FUSE_AFTER must be a number of calls, not {text!r}")
@@ -60,7 +61,7 @@ class _Operator:
     """The kernel of an elementwise operator: ``f(xp, *arrays, **attrs)``."""
 
     def __init__(self, op: Any, generic: Callable) -> None:
-        self.name, self.generic, self.after = op.name, generic, _fuse_after()
+        self.name, self.generic, self.after = op.name, generic, fuse_after()
         self.inputs, self.attrs = list(op.schema.inputs), [a for a in op.schema.attrs if a in E.leaves(op.expr, "attr")]
         self.expr = op.expr
         self.calls = 0
@@ -125,7 +126,7 @@ def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) ->
     calls = _COUNTS.get(key, 0)
     doubles = any(d.name == "float64" for d in (loop.dtype, *types, *dtypes))
     size = 48 + 40 * (len(arrays) + sum(r is None for r in loop.reductions))
-    if calls < _fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.device.max_parameter_size:
+    if calls < fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.device.max_parameter_size:
         _COUNTS[key] = calls + 1
         return run_loop(xp, loop, arrays, dtypes)
     for a in arrays:

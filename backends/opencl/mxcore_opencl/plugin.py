@@ -22,11 +22,13 @@ def mxcore_backend_info() -> BackendInfo:
 
 @hookimpl
 def mxcore_kernels(backend: str) -> dict[str, Any] | None:
-    """Kernels for windows; the other operators are made of functions and expressions."""
+    """Kernels for windows and updates; the other operators are made of functions and expressions."""
     if backend != "opencl":
         return None
+    from .updates import table
+
     here = "mxcore_opencl.windows"
-    return {"_conv": f"{here}:conv", "_conv_data": f"{here}:conv_data", "_conv_weight": f"{here}:conv_weight",
+    return {**table(), "_conv": f"{here}:conv", "_conv_data": f"{here}:conv_data", "_conv_weight": f"{here}:conv_weight",
             "Pooling": f"{here}:pooling", "_pool_spread": f"{here}:spread", "_pool_scatter": f"{here}:scatter"}
 
 

@@ -133,3 +133,38 @@ def test_scattered_sums_at_once(machine, route):
     want = a.astype("float64")
     np.add.at(want, i, v)
     np.testing.assert_allclose(host(x), want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("name, states, attrs", [
+    ("sgd_update", 0, {"wd": 0.1}), ("sgd_mom_update", 1, {"momentum": 0.9, "clip_gradient": 0.5}),
+    ("adam_update", 2, {"wd": 0.01, "rescale_grad": 0.5}), ("ftrl_update", 2, {})])
+def test_updates_are_one_kernel_that_writes_in_place(device, machine, monkeypatch, name, states, attrs, dtype):
+    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
+    arrays = [(np.abs(numbers(5, 3)) + k).astype(dtype) for k in range(2 + states)]
+    results = []
+    for ctx in (mx.cpu(), device):
+        given = [nd.array(a, ctx=ctx, dtype=dtype) for a in arrays]
+        for step, lr in enumerate((0.1, 0.05)):
+            launches, launch = [], machine.launch
+            with monkeypatch.context() as patch:
+                patch.setattr(machine, "launch", lambda kernel, *rest, seen=launches, go=launch: (seen.append(1),
+                                                                                                  go(kernel, *rest)))
+                place = given[0]._data
+                getattr(nd, name)(*given, out=given[0], lr=lr, **attrs)
+            assert given[0]._data is place
+            assert ctx == mx.cpu() or len(launches) == 1, step
+        results.append([a.asnumpy().astype("float64") for a in given])
+    for want, got in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol={"float64": 1e-12, "float32": 1e-5}.get(dtype, 2e-3), atol=1e-7)
+
+
+def test_an_update_that_cannot_be_traced_is_computed_by_functions(device, monkeypatch):
+    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
+    results = []
+    for ctx in (mx.cpu(), device):
+        w, g, m, v = (nd.array(np.abs(numbers(4, 3)) + k, ctx=ctx) for k in range(4))
+        for t in range(1, 16):  # a number that changes at each step, of which no kernels are made without end
+            nd.ftml_update(w, g, m, v, nd.zeros((4, 3), ctx=ctx), out=w, lr=0.1, t=t)
+        results.append(w.asnumpy())
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-4)

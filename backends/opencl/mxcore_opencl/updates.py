@@ -1,0 +1,225 @@
+"""Optimizer updates: one kernel for a weight and its states, which writes in their places.
+
+What an update computes is said once, by its generic kernel. That is run on stand-ins for arrays, which note the expressions
+that come out; learning rates stay arguments of the kernel, since they change from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from struct import pack
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mxcore.registry import expr as E
+from mxcore.registry.kernels import KernelEntry, generic_of
+from mxcore.registry.op import OPS, Op
+from mxcore.registry.source import Source
+from mxcore.runtime.backend import XP_ELEMENTWISE
+
+from . import source
+from .buffer import Array
+from .dialect import OPENCL
+from .elementwise import run
+from .fused import fuse_after
+
+__all__ = ["table"]
+
+_FLOATS = frozenset(("float32", "float64", "float16", "bfloat16"))
+_RATES = ("lr", "lrs")
+#: how many combinations of attributes of one operator get kernels: what changes at each step gets none
+_VARIANTS = 12
+
+
+class _UntraceableError(Exception):
+    """The kernel does something else than compute place by place."""
+
+
+class _Standin:
+    """An array, or a learning rate (of type None), as the expression that it is."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, expr: E.Expr, shape: tuple[int, ...], dtype: np.dtype | None) -> None:
+        self.expr, self.shape, self.dtype = expr, shape, dtype
+        self.ndim, self.size = len(shape), int(np.prod(shape))
+
+    def __bool__(self) -> bool:
+        raise _UntraceableError
+
+    __iter__ = __len__ = __float__ = __int__ = __bool__  # type: ignore[assignment]
+
+
+def _call(function: str, *operands: Any) -> _Standin:
+    given = [x if isinstance(x, _Standin) else _Standin(E.const(float(x)), (), None) for x in operands]
+    known = [x.dtype for x in given if x.dtype is not None]
+    shape = np.broadcast_shapes(*[x.shape for x in given])
+    return _Standin(E.call(function, *[x.expr for x in given]), shape, np.result_type(*known) if known else None)
+
+
+for _name, _function in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"), ("truediv", "divide"), ("pow", "power"),
+                         ("gt", "greater"), ("ge", "greater_equal"), ("lt", "less"), ("le", "less_equal"), ("eq", "equal"),
+                         ("ne", "not_equal")):
+    setattr(_Standin, f"__{_name}__", lambda self, other, f=_function: _call(f, self, other))
+    setattr(_Standin, f"__r{_name}__", lambda self, other, f=_function: _call(f, other, self))
+_Standin.__neg__ = lambda self: _call("negative", self)  # type: ignore[attr-defined]
+_Standin.__abs__ = lambda self: _call("abs", self)  # type: ignore[attr-defined]
+_Standin.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+class _Functions:
+    """``xp`` for stand-ins: the elementwise functions, numbers and types."""
+
+    def __getattr__(self, name: str) -> Callable:
+        if name not in XP_ELEMENTWISE:
+            raise _UntraceableError(name)
+        return lambda *operands: _call(name, *operands)
+
+    def astype(self, a: _Standin, dtype: Any) -> _Standin:
+        """The value is rounded when it is stored."""
+        return _Standin(a.expr, a.shape, np.dtype(dtype))
+
+    def scalar(self, value: Any, dtype: Any) -> Any:
+        """The number."""
+        return value
+
+
+class _Group(NamedTuple):
+    """Results of one shape that are computed together: which outputs, from which inputs and rates, and how."""
+
+    outs: tuple[int, ...]
+    ins: tuple[int, ...]
+    rates: tuple[int, ...]
+    exprs: tuple[E.Expr, ...]
+    dtypes: tuple[np.dtype, ...]
+
+
+def _several(rate: Any) -> Sequence[Any]:
+    """The rates of all weights, or of the only one."""
+    return rate if isinstance(rate, (tuple, list)) else [rate]
+
+
+def _traced(op: Op, arrays: Sequence[Array], attrs: dict) -> list[_Group]:
+    """The groups of an update; raises :class:`_UntraceableError`."""
+    kernel = generic_of(op)
+    if kernel is None or op.schema.wants:
+        raise _UntraceableError
+    inputs = [_Standin(E.arg(f"x{k}"), a.shape, a.dtype) for k, a in enumerate(arrays)]
+    count, given = 0, dict(attrs)
+    for name in _RATES:
+        if name in attrs:
+            many = _several(attrs[name])
+            rates = [_Standin(E.arg(f"s{count + k}"), (), None) for k in range(len(many))]
+            count += len(many)
+            given[name] = tuple(rates) if many is attrs[name] else rates[0]
+    try:
+        results = kernel(_Functions(), *inputs, **given)
+    except (TypeError, ValueError, AttributeError) as error:  # a stand-in where it needs an array
+        raise _UntraceableError from error
+    results = results if isinstance(results, tuple) else (results,)
+    groups: list[tuple[set[str], list[int]]] = []
+    for k, r in enumerate(results):
+        if not isinstance(r, _Standin) or r.dtype is None:
+            raise _UntraceableError
+        reads = {n for n in E.leaves(r.expr) if n[0] == "x"}
+        same = next((g for g in groups if g[0] & reads and results[g[1][0]].shape == r.shape), None)
+        if same is None:
+            groups.append((reads, [k]))
+        else:
+            same[0].update(reads)
+            same[1].append(k)
+    return [_grouped(outs, results) for _, outs in groups]
+
+
+def _grouped(outs: list[int], results: Sequence[_Standin]) -> _Group:
+    """With names that depend on the order alone, so that equal groups are one kernel."""
+    leaves = dict.fromkeys(n for k in outs for n in E.leaves(results[k].expr))
+    ins, rates = ([n for n in leaves if n[0] == letter] for letter in "xs")
+    names = {E.arg(n): E.arg(f"{letter}{k}") for letter, some in (("a", ins), ("r", rates)) for k, n in enumerate(some)}
+    done = dict(names)
+    for k in outs:
+        for node in E.walk(results[k].expr):
+            if node not in done:
+                done[node] = node if node.fn == "const" else E.Expr(node.fn, tuple([done[a] for a in node.args]))
+    return _Group(tuple(outs), tuple([int(n[1:]) for n in ins]), tuple([int(n[1:]) for n in rates]),
+                  tuple([done[results[k].expr] for k in outs]), tuple([results[k].dtype for k in outs]))  # type: ignore[misc]
+
+
+class _Writer:
+    """``into`` of an update (see :func:`mxcore.registry.kernels.writer_of`)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = 0
+        self.found: dict[Any, list[_Group] | None] = {}
+
+    def __call__(self, xp: Any, ins: Sequence[Any], outs: Sequence[Any], attrs: Mapping[str, Any]) -> bool:
+        if self.calls < fuse_after():
+            self.calls += 1
+            return False
+        machine = xp.machine
+        if any(not isinstance(a, Array) or a.dtype.name not in _FLOATS or a.machine is not machine or
+               (a.dtype.name == "float64" and not machine.fp64) for a in (*ins, *outs)):
+            return False
+        key = (tuple([(a.shape, a.dtype) for a in ins]),
+               tuple([(k, tuple(v) if isinstance(v, list) else v) for k, v in attrs.items() if k not in _RATES]))
+        groups = self.found.get(key, ())
+        if groups == ():
+            if len(self.found) >= _VARIANTS:
+                return False
+            try:
+                groups = _traced(OPS[self.name], ins, dict(attrs))
+            except _UntraceableError:
+                groups = None
+            self.found[key] = groups
+        if not groups or sum(len(g.outs) for g in groups) != len(outs):
+            return False
+        rates = [float(v) for n in _RATES if n in attrs for v in _several(attrs[n])]
+        if any(outs[k].dtype != d for g in groups for k, d in zip(g.outs, g.dtypes, strict=True)) or not _in_place(ins, outs):
+            return False
+        for g in groups:
+            _launch(machine, g, [ins[k] for k in g.ins], [outs[k] for k in g.outs], [rates[k] for k in g.rates])
+        return True
+
+
+def _in_place(ins: Sequence[Array], outs: Sequence[Array]) -> bool:
+    """Whether an output that shares memory with an input is that very input, so that each place is read before it is written."""
+    return all(a.memory is not o.memory or (a.offset, a.strides, a.shape) == (o.offset, o.strides, o.shape)
+               for a in ins for o in outs)
+
+
+def _launch(machine: Any, g: _Group, ins: list[Array], outs: list[Array], rates: list[float]) -> None:
+    types = tuple([a.dtype for a in ins])
+    work = np.dtype("float64") if any(t.name == "float64" for t in (*types, *g.dtypes)) else np.dtype("float32")
+    key = "update", g.exprs, g.dtypes, types
+    kernel = machine.kernel(key, lambda: (_program(g, types, work), {key: "update"}))
+    run(kernel, outs[0].shape, (*outs, *ins), *[pack("d" if work.name == "float64" else "f", r) for r in rates])
+
+
+def _program(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> str:
+    writer, first = Source(OPENCL, work), len(g.outs)
+    for k, dtype in enumerate(types):
+        writer.operand(f"a{k}", source.loads(dtype, f"p{first + k}", f"j{first + k}"), source.arithmetic(dtype))
+    for k in range(len(g.rates)):
+        writer.operand(f"r{k}", f"v{k}", work)
+    values = [writer.number(writer.value(e)) for e in g.exprs]
+    parameters = [f"__global {source.storage(d)} *p{k}" for k, d in enumerate(g.dtypes)]
+    parameters += [f"__global const {source.storage(d)} *p{k}" for k, d in enumerate(types, first)]
+    parameters += [f"const {source.types_of(work)[1]} v{k}" for k in range(len(g.rates))]
+    body = [f"  {s.text};" for s in writer.statements]
+    body += [f"  {source.stores(d, f'p{k}', f'j{k}', v)}" for k, (d, v) in enumerate(zip(g.dtypes, values, strict=True))]
+    count = first + len(types)
+    return "\n".join([source.typed(work), *writer.functions.values(), source.frame(count).declaration,
+                      source.kernel("update", parameters, count, "\n".join(body))])
+
+
+_ENTRIES: dict[str, KernelEntry] = {}
+
+
+def table() -> dict[str, KernelEntry]:
+    """The writers of all updates."""
+    for op in OPS.values():
+        if op.name not in _ENTRIES and op.name.endswith("_update"):
+            _ENTRIES[op.name] = KernelEntry(into=_Writer(op.name))
+    return _ENTRIES
