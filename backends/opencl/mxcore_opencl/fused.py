@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mxcore.base import config
+from mxcore.dtype import FLOATS, dtype_of
 from mxcore.errors import ArgumentError
 from mxcore.registry import expr as E
 from mxcore.registry.loop import Loop, run_loop
@@ -29,7 +30,8 @@ from .reductions import BY_GROUP, BY_ITEM, head_of, reduced, split
 
 __all__ = ["fuse_after", "kernel_of"]
 
-_FLOATS = frozenset(("float32", "float64", "float16", "bfloat16"))
+_FLOATS = frozenset(map(dtype_of, FLOATS))
+_F8 = np.dtype("float64")
 
 
 def fuse_after() -> int:
@@ -65,6 +67,7 @@ class _Operator:
         self.inputs, self.attrs = list(op.schema.inputs), [a for a in op.schema.attrs if a in E.leaves(op.expr, "attr")]
         self.expr = op.expr
         self.calls = 0
+        self.kernels: dict[Any, Any] = {}
 
     def __call__(self, xp: Any, *arrays: Any, **attrs: Any) -> Any:
         first = arrays[0]
@@ -73,16 +76,20 @@ class _Operator:
             self.calls += 1
             return self.generic(xp, *arrays, **attrs)
         values = [attrs[a] for a in self.attrs]
-        if dtype.name not in _FLOATS or (dtype.name == "float64" and not machine.fp64) \
+        double = dtype == _F8
+        if dtype not in _FLOATS or (double and not machine.fp64) \
                 or any(a.dtype != dtype for a in arrays) or not all(isinstance(v, (int, float)) for v in values):
             return self.generic(xp, *arrays, **attrs)
         for a in arrays:
             if a.machine is not machine:
                 raise elsewhere(machine, a)
         shape = first.shape if all(a.shape == first.shape for a in arrays) else broadcast_shapes(*[a.shape for a in arrays])
-        kernel = machine.kernel((self.expr, dtype, len(arrays)), lambda: self._program(dtype))
+        kernel = self.kernels.get((machine, dtype))
+        if kernel is None:
+            key = self.expr, dtype, len(arrays)
+            kernel = self.kernels[machine, dtype] = machine.kernel(key, lambda: self._program(dtype))
         new = empty(machine, shape, dtype)
-        code = "d" if dtype.name == "float64" else "f"
+        code = "d" if double else "f"
         run(kernel, shape, (new, *arrays), *[pack(code, v) for v in values])
         return new
 
@@ -124,7 +131,7 @@ def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) ->
     types = tuple([a.dtype for a in arrays])
     key = loop.dtype, loop.exprs, loop.reductions, types, tuple(dtypes)
     calls = _COUNTS.get(key, 0)
-    doubles = any(d.name == "float64" for d in (loop.dtype, *types, *dtypes))
+    doubles = any(d == _F8 for d in (loop.dtype, *types, *dtypes))
     size = 48 + 40 * (len(arrays) + sum(r is None for r in loop.reductions))
     if calls < fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.device.max_parameter_size:
         _COUNTS[key] = calls + 1

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mxcore.dtype import FLOATS, dtype_of
 from mxcore.registry import expr as E
 from mxcore.registry.kernels import KernelEntry, generic_of
 from mxcore.registry.op import OPS, Op
@@ -26,7 +27,8 @@ from .fused import fuse_after
 
 __all__ = ["table"]
 
-_FLOATS = frozenset(("float32", "float64", "float16", "bfloat16"))
+_FLOATS = frozenset(map(dtype_of, FLOATS))
+_F8 = np.dtype("float64")
 _RATES = ("lr", "lrs")
 #: how many combinations of attributes of one operator get kernels: what changes at each step gets none
 _VARIANTS = 12
@@ -159,8 +161,8 @@ class _Writer:
             self.calls += 1
             return False
         machine = xp.machine
-        if any(not isinstance(a, Array) or a.dtype.name not in _FLOATS or a.machine is not machine or
-               (a.dtype.name == "float64" and not machine.fp64) for a in (*ins, *outs)):
+        if any(not isinstance(a, Array) or a.dtype not in _FLOATS or a.machine is not machine or
+               (a.dtype == _F8 and not machine.fp64) for a in (*ins, *outs)):
             return False
         key = (tuple([(a.shape, a.dtype) for a in ins]),
                tuple([(k, tuple(v) if isinstance(v, list) else v) for k, v in attrs.items() if k not in _RATES]))
@@ -191,10 +193,10 @@ def _in_place(ins: Sequence[Array], outs: Sequence[Array]) -> bool:
 
 def _launch(machine: Any, g: _Group, ins: list[Array], outs: list[Array], rates: list[float]) -> None:
     types = tuple([a.dtype for a in ins])
-    work = np.dtype("float64") if any(t.name == "float64" for t in (*types, *g.dtypes)) else np.dtype("float32")
+    work = np.dtype("float64") if any(t == _F8 for t in (*types, *g.dtypes)) else np.dtype("float32")
     key = "update", g.exprs, g.dtypes, types
     kernel = machine.kernel(key, lambda: (_program(g, types, work), {key: "update"}))
-    run(kernel, outs[0].shape, (*outs, *ins), *[pack("d" if work.name == "float64" else "f", r) for r in rates])
+    run(kernel, outs[0].shape, (*outs, *ins), *[pack("d" if work == _F8 else "f", r) for r in rates])
 
 
 def _program(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> str:
