@@ -35,6 +35,7 @@ class Call:
 
     __slots__ = ("_mask", "_outs", "attrs", "inputs", "once", "op", "places", "replay")
     once: bool
+    places: list
 
     def __init__(self, op: Op, attrs: Attrs, inputs: Sequence[Any], outs: Sequence[Any], mask: Sequence[bool]) -> None:
         self.op, self.attrs, self.inputs, self._outs, self._mask = op, attrs, inputs, outs, mask
