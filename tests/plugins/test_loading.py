@@ -164,7 +164,8 @@ for call in (lambda: mx.nd.ones(1, ctx=mx.gpu()), lambda: mx.nd.ones(1, ctx=mx.C
     except mx.MXNetError as error:
         print(error, repr(error.__cause__), sep="; ")
 """
-    out = run(tmp_path, "-c", program, MXCORE_BACKEND_CPU="abacus")
+    only = {"MXCORE_PLUGINS": "numpy,its_backend_fails"}  # other backends may be installed and serve the gpu
+    out = run(tmp_path, "-c", program, MXCORE_BACKEND_CPU="abacus", **only)
     assert out.count("backend 'abacus' is installed but failed: OSError: a bead is missing") == 3
     assert out.count("OSError('a bead is missing')") == 3
     assert "MXCORE_BACKEND_CPU=abacus allows no other backend than that." in out
