@@ -30,7 +30,7 @@ def nanoseconds(loop: Loop, vector: Collection[str]) -> float | None:
     Parameters
     ----------
     vector
-        Functions of C (``"expf"``) that the compiler calls for several numbers at once.
+        Functions of C (``"expf"``) that are computed for several numbers at once.
     """
     wide = loop.dtype.itemsize // 4
     total = _MEMORY * (len(loop.names) + len(loop.exprs))

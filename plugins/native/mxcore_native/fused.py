@@ -20,6 +20,7 @@ from mxcore_numpy.threads import parallel, width
 from . import gomp
 from .compiler import CompileError, compiler, mode
 from .cost import nanoseconds
+from .dialect import FAST, dialect
 from .nest import Nest, Word
 from .shape import Shape
 from .workshop import WORKSHOP
@@ -69,7 +70,8 @@ def native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], 
     used = [i for i, n in enumerate(loop.names) if n in read]
     lying = [s if o is None else s.ordered(o) for s, o in zip(ins, other.in_orders, strict=True)]
     written = [s.ordered(o) for s, o in zip(outs, other.out_orders, strict=True)]
-    work = nanoseconds(loop, compiler().vector)
+    vector = compiler().vector
+    work = nanoseconds(loop, vector | FAST)
     arrays = [*[lying[i] for i in used], *written]
     if work is None or not prod(loop.shape) or not all(map(_is_plain, arrays)) or not all(_fits(s, loop) for s in written):
         return other
@@ -78,7 +80,7 @@ def native(other: Bound, loop: Loop, ins: Sequence[Spec], outs: Sequence[Spec], 
     work *= prod(loop.shape)
     if work < _ALONE:
         threads = 1
-    nest = Nest(Shape(loop, lying, written, order, threads, used), threads)
+    nest = Nest(Shape(loop, lying, written, order, threads, used), threads, dialect(vector))
     return Native(other, nest, threads, work < _QUICK)
 
 

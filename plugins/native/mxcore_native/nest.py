@@ -11,9 +11,8 @@ import re
 from collections.abc import Sequence
 from math import prod
 
-from mxcore.registry.source import Source, Statement
+from mxcore.registry.source import Dialect, Source, Statement
 
-from .dialect import DIALECT
 from .shape import Operand, Shape
 
 __all__ = ["HEADER", "Nest", "PRELUDE", "Word"]
@@ -91,12 +90,12 @@ class Nest:
     shares : int
     """
 
-    def __init__(self, shape: Shape, threads: int) -> None:
+    def __init__(self, shape: Shape, threads: int, dialect: Dialect) -> None:
         self.shape, self.cut, self.dims = shape, shape.cut, shape.dims
         count = self.cut.count(self.dims)
         partial = not all(map(shape.is_apart, shape.sums))  # one sum for each share
         self.shares = 1 if threads < 2 else min(count, (2 if partial else 4) * threads)
-        self.source = Source(DIALECT, shape.loop.dtype)
+        self.source, self.types = Source(dialect, shape.loop.dtype), dialect.types
         self.words = [0] * HEADER
         self.slots: list[tuple[int, Operand]] = []  # where the addresses of arrays belong
         self.buffers: list[tuple[int, int]] = []
@@ -203,7 +202,7 @@ class Nest:
             if o.kind != "in":
                 continue
             name = self.shape.loop.names[o.number]
-            kind = DIALECT.types[o.spec.dtype.name]
+            kind = self.types[o.spec.dtype.name]
             self.before.append(f"const {kind} *const in{o.number} = (const {kind} *)w[{self._slot(o)}];")
             self.source.operand(name, f"in{o.number}[{self._at(o, self.levels[name])}]", o.spec.dtype)
 
@@ -221,7 +220,7 @@ class Nest:
             if o.kind == "in":
                 continue
             j = o.number
-            kind = DIALECT.types[o.spec.dtype.name]
+            kind = self.types[o.spec.dtype.name]
             self.before.append(f"{kind} *const out{j} = ({kind} *)w[{self._slot(o)}];")
             if o.kind == "out":
                 self.closing[self.top].append(f"out{j}[{self._at(o, self.top)}] = {source.element(values[j], o.spec.dtype)};")
@@ -262,7 +261,7 @@ class Nest:
         elif all(kept):
             self.closing[self.top].append(self._give(o, above, self._at(o, self.top), value))
         else:
-            self.block_start.append(f"{DIALECT.types[self.source.dtype]} run{j}[{self.rows * self.row}];")
+            self.block_start.append(f"{self.types[self.source.dtype]} run{j}[{self.rows * self.row}];")
             self.opening[self.top].append(f"run{j}[m] = {value};")
             if any(kept):
                 give = self._give(o, None, self._at(o, self.top), f"run{j}[m]")

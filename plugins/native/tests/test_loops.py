@@ -95,6 +95,31 @@ def bound_specs(arrays):
     return [Spec(a.shape, a.dtype, plain_order(a.ndim)) for a in arrays]
 
 
+@pytest.mark.parametrize("name, exact", [("exp", np.exp), ("tanh", np.tanh), ("erf", XP.erf)], ids=["exp", "tanh", "erf"])
+def test_functions_that_are_written_here(compiled, monkeypatch, name, exact):
+    """In units in the last place, over all sizes of numbers, where the compiler has none of its own."""
+    from dataclasses import replace
+
+    real = fused.compiler()
+    monkeypatch.setattr(fused, "compiler", lambda: replace(real, vector=frozenset()))
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.integers(0, 1 << 32, 300_000, dtype=np.uint32).view(F4), rng.uniform(-110, 95, 100_000).astype(F4),
+                        rng.normal(size=100_000).astype(F4) * 3, np.array(SPECIAL, F4)])
+    loop = Loop(x.shape, F4, ("a",), (E.call(name, A),), (None,))
+    bound = compiled.bind(loop, [x], [F4])
+    got, = compiled.run(bound, loop, [x], [F4])
+    assert f"near_{name}f" in bound.kernel.text
+    with np.errstate(all="ignore"):
+        want = exact(x.astype(F8))
+        rounded = want.astype(F4)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(x))
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(rounded))
+    np.testing.assert_array_equal(np.signbit(got[~np.isnan(x)]), np.signbit(want[~np.isnan(x)]))
+    ok = np.isfinite(rounded)
+    units = np.abs(got[ok] - want[ok]) / np.spacing(np.abs(rounded[ok])).astype(F8)
+    assert units.max() < (1.5 if name == "exp" else 7)
+
+
 # ---------------------------------------------------------------------------------------------- any loop
 def grow(children):
     return st.one_of(
