@@ -151,3 +151,23 @@ def test_what_mx_gpu_means(device, asked, monkeypatch):
         assert done.stdout.split() == ["2.0", "1"], done.stderr[-2000:]
     else:
         assert done.returncode and "no device of this kind" in done.stderr
+
+
+def test_a_device_without_doubles(device, machine, monkeypatch):
+    """float64 is computed on the host there, and counted; other types are not."""
+    monkeypatch.setattr(machine, "fp64", False)
+    monkeypatch.setenv("MXCORE_FALLBACK", "allow")
+    a = np.random.default_rng(0).normal(size=(4, 3))
+    x = nd.array(a, ctx=device, dtype="float64")
+    before = sum(mx.runtime.fallbacks().values())
+    index = nd.array([1, 1, 3], ctx=device, dtype="int32")
+    for got, want in ((nd.exp(x) + x, np.exp(a) + a), (x.sum(axis=0), a.sum(axis=0)), (nd.dot(x, x.T), a @ a.T),
+                      (x.astype("float32"), a.astype("float32")), (nd.sigmoid(x), 1 / (1 + np.exp(-a))),
+                      (nd.take(x, index), a[[1, 1, 3]]), (nd.cumsum(x, axis=1), a.cumsum(axis=1)),
+                      (x.argmax(axis=1), a.argmax(axis=1))):
+        np.testing.assert_allclose(got.asnumpy(), want, rtol=1e-6)
+    assert nd.random.normal(shape=(3,), dtype="float64", ctx=device).dtype == np.float64
+    assert sum(mx.runtime.fallbacks().values()) > before
+    monkeypatch.setenv("MXCORE_FALLBACK", "error")
+    y = nd.array(a, ctx=device)
+    np.testing.assert_allclose((nd.dot(y, y.T) + nd.exp(y).sum()).asnumpy(), a @ a.T + np.exp(a).sum(), rtol=1e-4)
