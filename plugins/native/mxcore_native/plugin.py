@@ -16,7 +16,7 @@ def mxcore_kernels(backend: str) -> dict[str, Any] | None:
         return None
     from mxcore.registry.kernels import KernelEntry
 
-    return {"_fused": KernelEntry(None, 10, None, "native", "mxcore_native.fused:bind")}
+    return {"_fused": KernelEntry(None, 20, None, "native", "mxcore_native.fused:bind")}
 
 
 @hookimpl

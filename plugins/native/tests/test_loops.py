@@ -1,11 +1,14 @@
 """Compiled loops compute what their functions do one by one: any expression, shape, order, type and number of threads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mxcore.registry import expr as E
+from mxcore.registry.bound import Spec, plain_order
 from mxcore.registry.loop import Loop, Reduction, run_loop
 from mxcore.registry.source import FUNCTIONS
 from mxcore_native import fused, gomp
@@ -76,9 +79,10 @@ def test_choices_and_truth_values(compiled):
              *[E.Expr("power", (A, E.const(k))) for k in (1, 2, 3, 4, -1, -2, 0.5, -0.5)]]
     cases = [(Loop(x.shape, F4, ("a", "b"), (e,), (None,)), [x, y], [F4]) for e in exprs]
     bounds = [compiled.bind(*case) for case in cases]
+    s = Spec(x.shape, F4, plain_order(1))
     for bound, (loop, arrays, dtypes), e in zip(bounds, cases, exprs, strict=True):
         got, = compiled.run(bound, loop, arrays, dtypes)
-        other = bind_loop(loop, bound_specs(arrays), bound_specs([got]))  # numbers, where NumPy would add truth values
+        other = bind_loop(loop, [s, s], [s])  # numbers, where NumPy would add truth values
         want = np.empty_like(got)
         with np.errstate(all="ignore"):
             other.prepare(arrays)
@@ -89,17 +93,9 @@ def test_choices_and_truth_values(compiled):
             np.testing.assert_array_equal(np.signbit(got), np.signbit(want), err_msg=repr(e))
 
 
-def bound_specs(arrays):
-    from mxcore.registry.bound import Spec, plain_order
-
-    return [Spec(a.shape, a.dtype, plain_order(a.ndim)) for a in arrays]
-
-
 @pytest.mark.parametrize("name, exact", [("exp", np.exp), ("tanh", np.tanh), ("erf", XP.erf)], ids=["exp", "tanh", "erf"])
 def test_functions_that_are_written_here(compiled, monkeypatch, name, exact):
     """In units in the last place, over all sizes of numbers, where the compiler has none of its own."""
-    from dataclasses import replace
-
     real = fused.compiler()
     monkeypatch.setattr(fused, "compiler", lambda: replace(real, vector=frozenset()))
     rng = np.random.default_rng(3)
@@ -243,7 +239,6 @@ def test_short_types(compiled, dtype):
     every = np.arange(1 << 16, dtype=np.uint16).view(t)  # each number of the type
     wide = np.random.default_rng(4).normal(size=1 << 16).astype(F4) * np.exp2(np.arange(1 << 16) % 60 - 40).astype(F4)
     wide[:9] = [np.inf, -np.inf, np.nan, 65504, 65519.99, 65520, -1e30, 1e-8, 2.0**-25]
-    loop = Loop(every.shape, F4, ("a", "b"), (A + 0.0, B * 1.0, A * B), (None,) * 3)
     loop = Loop(every.shape, F4, ("a", "b"), (E.Expr("negative", (A,)), E.Expr("negative", (B,))), (None, None))
     bound = compiled.bind(loop, [every, wide], [F4, t])
     got = compiled.run(bound, loop, [every, wide], [F4, t])
