@@ -108,7 +108,6 @@ def _install_operators() -> None:
             setattr(Array, f"__r{name}__", backward)
     for name, function in (("neg", "negative"), ("abs", "abs"), ("invert", "invert")):
         setattr(Array, f"__{name}__", lambda self, function=function: getattr(self.machine.xp, function)(self))
-    Array.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 _install_operators()

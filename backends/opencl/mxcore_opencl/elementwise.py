@@ -17,7 +17,7 @@ from .buffer import Array, broadcast_shapes, empty
 from .dialect import ARITY, FLOAT, INTEGER, OPENCL, TRUTH, TRUTH_VALUED
 from .host import elsewhere, on_host
 
-__all__ = ["Elementwise", "cast", "copy_into", "run", "strides_for"]
+__all__ = ["MOVES", "Elementwise", "cast", "copy_into", "run", "strides_for"]
 
 _OFFSETS = {k: Struct(f"{k}q").pack for k in range(1, 40)}
 _BOOL, _F8 = np.dtype(bool), np.dtype("float64")
@@ -75,12 +75,13 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
     return "\n".join([*head, *text]), names
 
 
-_MOVES = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
+#: the C type that has the bits of an element, by its size
+MOVES = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 
 
 def _copies() -> tuple[str, dict]:
     text, names = [source.frame(2).declaration], {}
-    for size, c in _MOVES.items():
+    for size, c in MOVES.items():
         text.append(source.kernel(f"copy_{size}", [f"__global {c} *p0", f"__global const {c} *p1"], 2, "  p0[j0] = p1[j1];"))
         names["copy", size] = f"copy_{size}"
     return "".join(text), names

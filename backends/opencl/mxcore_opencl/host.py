@@ -5,7 +5,7 @@ On a CPU the memory is mapped where it is, without a copy; on a graphics process
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -104,7 +104,7 @@ def on_host(machine: Any, function: str, f: Callable, *operands: Any, **options:
     return _call(machine, f, operands, options)
 
 
-def routed_operator(machine: Any, name: str, kernel: Callable, arrays: tuple, attrs: dict) -> Any:
+def routed_operator(machine: Any, name: str, kernel: Callable, arrays: Sequence[Any], attrs: dict) -> Any:
     """A kernel of the NumPy backend on mapped arrays, by choice (see :func:`routed`)."""
     count_routed(BACKEND, name)
     return _call(machine, lambda *given: kernel(XP, *given, **attrs), tuple(arrays), {})

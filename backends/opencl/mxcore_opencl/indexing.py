@@ -14,7 +14,7 @@ from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
 from .buffer import Array, broadcast_shapes, empty, is_basic, view_of
-from .elementwise import cast, copy_into
+from .elementwise import MOVES, cast, copy_into
 from .host import on_host
 from .shapes import axis_of, broadcast_to
 
@@ -23,7 +23,6 @@ __all__ = ["Indexing"]
 _I4, _I8 = np.dtype("int32"), np.dtype("int64")
 #: what happens to an index outside of the axis; NEGATIVE counts from the end first; FLAT is one that is known to be right
 CLIP, WRAP, NEGATIVE, FLAT = range(4)
-_MOVES = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 _FIXED = f"""
 static inline long fixed_(long k, long n, int mode) {{
   if (mode == {FLAT}) return k;
@@ -35,11 +34,11 @@ static inline long fixed_(long k, long n, int mode) {{
 
 
 def _program() -> tuple[str, dict]:
-    text, names = [source.frame(2).declaration, source.frame(3).declaration, _FIXED], {}
-    tail = ["long n", "long step", "int mode"]
+    text = [source.frame(2).declaration, source.frame(3).declaration, _FIXED]
+    names: dict[tuple, str] = {}
+    tail, at = ["long n", "long step", "int mode"], "fixed_(p2[j2], n, mode) * step"
     for index in ("int", "long"):
-        at = "fixed_(p2[j2], n, mode) * step"
-        for size, c in _MOVES.items():
+        for size, c in MOVES.items():
             for name, body in (("gather", f"  p0[j0] = p1[j1 + {at}];"), ("scatter", f"  p1[j1 + {at}] = p0[j0];")):
                 parameters = [f"__global {c} *p0", f"__global {c} *p1", f"__global const {index} *p2", *tail]
                 text.append(source.kernel(f"{name}_{index}_{size}", parameters, 3, body))
@@ -85,6 +84,7 @@ class Indexing:
     """The part of ``xp`` about indices."""
 
     machine: Any
+    nonzero: Any  # see the end of the module
 
     # ---------------------------------------------------------------- one array of indices along one axis
     def _index(self, indices: Any) -> Array:
@@ -252,8 +252,8 @@ class Indexing:
             return
         c = self._chosen(a, key)
         if a.dtype.name == "float64" and not machine.fp64:
-            raise_to = on_host(machine, "add_at", lambda x, i, v: _added(x, i, v, c), a, c.places, broadcast_to(values, c.shape))
-            copy_into(a, raise_to)
+            total = on_host(machine, "add_at", lambda x, i, v: _added(x, i, v, c), a, c.places, broadcast_to(values, c.shape))
+            copy_into(a, total)
             return
         wide = broadcast_to(values, c.shape)
         at, ndim = c.first, c.places.ndim
@@ -281,12 +281,12 @@ class Indexing:
     # ---------------------------------------------------------------- triangles
     def tril(self, a: Array, k: int = 0) -> Array:
         """The part on and below a diagonal, zero elsewhere."""
-        mask = self.machine.xp.asarray(np.tri(*a.shape[-2:], k, dtype=bool))
+        mask = self.machine.xp.asarray(np.tri(a.shape[-2], a.shape[-1], k, dtype=bool))
         return self.machine.xp.where(mask, a, self.machine.xp.scalar(0, a.dtype))
 
     def triu(self, a: Array, k: int = 0) -> Array:
         """The part on and above a diagonal, zero elsewhere."""
-        mask = self.machine.xp.asarray(~np.tri(*a.shape[-2:], k - 1, dtype=bool))
+        mask = self.machine.xp.asarray(~np.tri(a.shape[-2], a.shape[-1], k - 1, dtype=bool))
         return self.machine.xp.where(mask, a, self.machine.xp.scalar(0, a.dtype))
 
 

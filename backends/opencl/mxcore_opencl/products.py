@@ -156,20 +156,20 @@ class Products:
 
     def einsum(self, subscripts: str, *arrays: Array) -> Array:
         """NumPy's ``einsum`` of one or two arrays, each letter once in an array; as a product of matrices."""
-        inputs, _, out = subscripts.replace(" ", "").partition("->")
+        inputs, arrow, out = subscripts.replace(" ", "").partition("->")
         terms = inputs.split(",")
-        if len(arrays) > 2 or "." in subscripts or not _ or any(len(set(t)) != len(t) for t in (*terms, out)):
+        if len(arrays) > 2 or "." in subscripts or not arrow or any(len(set(t)) != len(t) for t in (*terms, out)):
             return on_host(self.machine, "einsum", REFERENCE.einsum, subscripts, *arrays)
         xp = self.machine.xp
-        arrays, terms = list(arrays), list(terms)
-        for i, (a, t) in enumerate(zip(arrays, terms, strict=True)):  # what only one array has, and the result lacks
+        operands = list(arrays)
+        for i, (a, t) in enumerate(zip(arrays, tuple(terms), strict=True)):  # what only one array has, and the result lacks
             other = "".join(terms[:i] + terms[i + 1 :]) + out
             gone = tuple([k for k, letter in enumerate(t) if letter not in other])
             if gone:
-                arrays[i], terms[i] = xp.sum(a, axis=gone), "".join(letter for letter in t if letter in other)
-        if len(arrays) == 1:
-            return xp.copy(xp.transpose(arrays[0], [terms[0].index(letter) for letter in out]))
-        (a, b), (s, t) = arrays, terms
+                operands[i], terms[i] = xp.sum(a, axis=gone), "".join(letter for letter in t if letter in other)
+        if len(operands) == 1:
+            return xp.copy(xp.transpose(operands[0], [terms[0].index(letter) for letter in out]))
+        (a, b), (s, t) = operands, terms
         both = [x for x in s if x in t and x in out]
         inner = [x for x in s if x in t and x not in out]
         rows, columns = [x for x in s if x not in t], [x for x in t if x not in s]

@@ -201,4 +201,4 @@ class Generator:
 
 
 def _shape(size: Any) -> tuple[int, ...]:
-    return () if size is None else (size,) if isinstance(size, (int, np.integer)) else tuple(size)
+    return () if size is None else (int(size),) if isinstance(size, (int, np.integer)) else tuple(size)

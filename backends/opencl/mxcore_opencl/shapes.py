@@ -17,7 +17,7 @@ from .elementwise import copy_into, strides_for
 __all__ = ["Shapes", "axis_of", "broadcast_to"]
 
 
-def axis_of(axis: int, ndim: int) -> int:
+def axis_of(axis: Any, ndim: int) -> int:
     """An axis counted from the front."""
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:

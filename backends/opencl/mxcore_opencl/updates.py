@@ -50,7 +50,13 @@ class _Standin:
     def __bool__(self) -> bool:
         raise _UntraceableError
 
-    __iter__ = __len__ = __float__ = __int__ = __bool__  # type: ignore[assignment]
+    def __neg__(self) -> _Standin:
+        return _call("negative", self)
+
+    def __abs__(self) -> _Standin:
+        return _call("abs", self)
+
+    __iter__ = __len__ = __float__ = __int__ = __bool__
 
 
 def _call(function: str, *operands: Any) -> _Standin:
@@ -65,9 +71,6 @@ for _name, _function in (("add", "add"), ("sub", "subtract"), ("mul", "multiply"
                          ("ne", "not_equal")):
     setattr(_Standin, f"__{_name}__", lambda self, other, f=_function: _call(f, self, other))
     setattr(_Standin, f"__r{_name}__", lambda self, other, f=_function: _call(f, other, self))
-_Standin.__neg__ = lambda self: _call("negative", self)  # type: ignore[attr-defined]
-_Standin.__abs__ = lambda self: _call("abs", self)  # type: ignore[attr-defined]
-_Standin.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 class _Functions:
