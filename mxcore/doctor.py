@@ -10,6 +10,7 @@ from importlib import metadata
 from . import plugins
 from ._version import __version__
 from .base import SETTINGS, default_threads
+from .errors import BackendMissingError
 
 __all__ = ["main", "report"]
 
@@ -69,6 +70,8 @@ def report() -> tuple[list[str], int]:
             free, total = backend.memory_info(0) if count else (0, 0)
             lines.append(f"  {info.name:18} {info.describe()}; {count} device(s), serves {', '.join(info.kinds)}; "
                          f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free")
+        except BackendMissingError as error:  # it works, but there is nothing here that it could serve
+            lines.append(f"  {info.name:18} no device: {error}")
         except Exception as error:
             problems += 1
             lines.append(f"  {info.name:18} FAILED: {type(error).__name__}: {error}")
