@@ -23,7 +23,7 @@ from .invoke import HOOKS, STATE, generator, run_kernel
 from .listing import Listing, listing
 from .lowering import Plan, lower
 from .memory import Block, Pool
-from .steps import Step
+from .steps import BoundStep, Step
 from .watch import Watch
 
 __all__ = ["Kept", "Program", "evaluate"]
@@ -144,6 +144,8 @@ class _Run:
             optimise(joint, program.on, lambda node, arrays: run_kernel(node.op, dev, arrays, node.attrs))
         self.plan = lower(joint, dev, program.on)
         self.wanted = any(program.wanted)
+        # bound kernels rely on what they were told of their inputs: C order
+        self.bound = any(isinstance(s, BoundStep) for s in (*self.plan.prologue, *self.plan.forward))
         self.watch: Watch | None = None
         self.derived: list = []
         outs = self.plan.outs
@@ -170,7 +172,7 @@ class _Run:
             for slot, value in plan.constants.items():
                 values[slot] = value
         tidy = dev.xp.ascontiguousarray
-        values[: len(raws)] = [tidy(r) for r in raws] if plan.views else raws
+        values[: len(raws)] = [tidy(r) for r in raws] if self.bound else raws
         if plan.prologue or plan.prepared:
             self._derive(values, fixed)
         _run(plan.forward, values, dev)
