@@ -315,7 +315,7 @@ def backward(heads: Any, head_grads: Any = None, retain_graph: bool = False, tra
     entries, raws = _starts(*_heads(heads, head_grads))
     state = STATE
     recording, training = state.recording, state.training
-    state.recording, state.training, state.storing = False, train_mode, entries[0][0].time
+    state.recording, state.training, state.storing = False, train_mode, entries[0][0].time if entries else -1
     try:
         found, visited = sweep(entries, raws, _RETAIN if retain_graph else _RELEASE)
         for node, slots in found.items():  # variables

@@ -163,7 +163,7 @@ def derived(name: str) -> Op | None:
     if _OUT.args[0] in used:
         sources.append(-1)
         operands.append(own)
-    value = _rename(_times(E.arg(head), partial), {_OUT.args[0]: own})
+    value = E.substituted(_times(E.arg(head), partial), {_OUT: E.arg(own)})
     attrs = [a for a in op.schema.attrs if a in E.leaves(partial, "attr")]
 
     def definition(*_: Any, **__: Any) -> E.Expr:
@@ -176,9 +176,3 @@ def derived(name: str) -> Op | None:
     definition.__doc__ = f"Head gradient times the derivative of ``{op.name}`` by its input {index}: ``{value!r}``."
     definition.sources = tuple(sources)  # type: ignore[attr-defined]
     return elementwise(name, broadcast=True)(definition)
-
-
-def _rename(e: E.Expr, names: dict[str, str]) -> E.Expr:
-    if e.fn == "arg":
-        return E.arg(names.get(e.args[0], e.args[0]))
-    return E.Expr(e.fn, tuple(_rename(a, names) if isinstance(a, E.Expr) else a for a in e.args))

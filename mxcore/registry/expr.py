@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["FLOATING", "FUNCTIONS", "Expr", "arg", "call", "const", "derivative", "is_bool", "leaves", "render"]
+__all__ = ["FLOATING", "FUNCTIONS", "Expr", "arg", "call", "const", "derivative", "is_bool", "leaves", "render", "substituted"]
 
 
 class Expr:
@@ -257,6 +257,16 @@ def walk(e: Expr) -> list[Expr]:
 def leaves(e: Expr, kind: str = "arg") -> list[str]:
     """Names of the array operands (or attributes) that ``e`` reads."""
     return [n.args[0] for n in walk(e) if n.fn == kind]
+
+
+def substituted(e: Expr, values: dict[Expr, Expr]) -> Expr:
+    """``e`` with its leaves replaced; nothing is simplified, since 0 * x is no zero where x may be infinite."""
+    done = dict(values)
+    for node in walk(e):
+        if node not in done:
+            leaf = not node.args or not isinstance(node.args[0], Expr)
+            done[node] = node if leaf else Expr(node.fn, tuple([done[a] for a in node.args]))
+    return done[e]
 
 
 def derivative(e: Expr, name: str, out: Expr | None = None) -> Expr:

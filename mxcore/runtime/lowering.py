@@ -249,7 +249,7 @@ class _Lowering:
             if not (isinstance(i[0], Variable) or i[0] in self.done) or self.slot(i) not in self.specs:
                 return None
         mine = next(n for n, i in zip(loop.names, after.inputs, strict=True) if i == e)
-        renamed = _renamed(loop.exprs[0], mine)
+        renamed = E.substituted(loop.exprs[0], {E.arg(mine): E.arg("acc")})
         more = tuple(self.slot(i) for _, i in others)
         bound = bind([*specs, *[self.specs[i] for i in more]], outs, node.attrs, self.joint.training,
                      Epilogue(renamed, tuple(n for n, _ in others)))
@@ -405,12 +405,3 @@ def _kill(steps: list[Step], seen: set[int]) -> None:
                 seen.add(slot)
                 dead.append(slot)
         step.dead = tuple(dead)
-
-
-def _renamed(e: E.Expr, name: str) -> E.Expr:
-    done: dict[E.Expr, E.Expr] = {E.arg(name): E.arg("acc")}
-    for node in E.walk(e):
-        if node not in done:
-            done[node] = node if not node.args or not isinstance(node.args[0], E.Expr) else \
-                E.Expr(node.fn, tuple([done[a] for a in node.args]))
-    return done[e]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +63,11 @@ class Block:
 
 
 class Pool:
-    """Blocks of one device that are free. A block belongs to whoever took it until it is given back."""
+    """Blocks of one device that are free. A block belongs to whoever took it until it is given back.
+
+    There is no lock: a block may come back from a finalizer, which runs in the middle of anything, :meth:`take` included.
+    Each operation on the list is atomic, and whoever removes a block from it has the block.
+    """
 
     #: free blocks kept at most
     KEEP = 4
@@ -72,26 +75,23 @@ class Pool:
     def __init__(self, backend: Any, index: int) -> None:
         self.backend, self.index = backend, index
         self._free: list[Block] = []
-        self._lock = threading.Lock()
 
     def take(self, nbytes: int, plan: Any) -> Block:
         """A block of at least that size; one in which ``plan`` is laid out already is preferred."""
-        with self._lock:
-            fitting = [b for b in self._free if nbytes <= b.nbytes <= 2 * nbytes + 4096]
-            if fitting:
-                best = min(fitting, key=lambda b: (plan not in b.templates, b.nbytes))
-                self._free.remove(best)
-                return best
+        fitting = [b for b in self._free.copy() if nbytes <= b.nbytes <= 2 * nbytes + 4096]
+        for block in sorted(fitting, key=lambda b: (plan not in b.templates, b.nbytes)):
+            try:
+                self._free.remove(block)
+            except ValueError:  # another thread was faster
+                continue
+            return block
         return Block(self.backend.block(nbytes, self.index), nbytes)
 
     def give(self, block: Block) -> None:
         """Take a block back."""
-        with self._lock:
-            self._free.append(block)
-            if len(self._free) > self.KEEP:
-                del self._free[0]
+        self._free.append(block)
+        del self._free[: -self.KEEP]
 
     def clear(self) -> None:
         """Let go of all free blocks."""
-        with self._lock:
-            self._free.clear()
+        self._free.clear()

@@ -28,6 +28,8 @@ from .watch import Watch
 
 __all__ = ["Kept", "Program", "evaluate"]
 
+_PLANS = 32  # plans kept per program: each holds memory for what follows from parameters
+
 
 class Kept:
     """What a forward run leaves for the backward run of the same program."""
@@ -74,11 +76,10 @@ class Program:
         if "plugins" in self.on:
             for change in plugins.graph_passes("training" if any(self.wanted) else "inference"):
                 self.heads = list(change(self.heads))
-        ops = [n.op for n in topological([n for n, _ in self.heads]) if n.op is not None]
+        applied = [n for n in topological([n for n, _ in self.heads]) if n.op is not None]
         #: whether there are constants whose shape must be inferred
-        self.open = any(n.op is not None and not n.inputs and 0 in n.attrs.get("shape", ()) for n in
-                        topological([n for n, _ in self.heads]))
-        self.random = any("rng" in op.schema.wants for op in ops)
+        self.open = any(not n.inputs and 0 in n.attrs.get("shape", ()) for n in applied)
+        self.random = any("rng" in n.op.schema.wants for n in applied)  # type: ignore[union-attr]
         self._fixed = [i for i, s in enumerate(self.static) if s]
         self._free = [i for i, s in enumerate(self.static) if not s]
         self._runs: dict[Any, _Run] = {}
@@ -98,6 +99,10 @@ class Program:
             run = self._runs.get(key)
             if run is None:
                 run = self._runs[key] = _Run(self, raws)
+                if len(self._runs) > _PLANS:
+                    del self._runs[next(iter(self._runs))]
+            elif len(self._runs) > 1:
+                self._runs[key] = self._runs.pop(key)  # the last used is the last to go
             return run.forward(raws, fixed)
 
     def backward(self, kept: Kept, head_grads: Sequence[Any], once: bool = False, places: Sequence[Any] = ()) -> list:
@@ -116,7 +121,7 @@ class Program:
     def listings(self) -> list[Listing]:
         """The plans in words, with the shapes of the inputs that are no parameters."""
         return [listing(r.plan, f"{'training' if training else 'inference'} on {self.dev.ctx}, inputs "
-                        f"{', '.join(f'{d.name}{list(s)}' for s, d in free)}")
+                        f"{', '.join(f'{d.name}{list(s)}' for s, d in free)}{r.unknown}")
                 for (training, free, _), r in self._runs.items()]
 
     def __repr__(self) -> str:
@@ -132,14 +137,16 @@ class _Run:
     def __init__(self, program: Program, raws: Sequence[Any]) -> None:
         dev = self.dev = program.dev
         self.random = program.random and any(program.wanted)
+        self.unknown = ""  # why shapes could not be inferred
         given = program.heads, program.inputs, program.wanted, dev.name, STATE.training, program.static
         try:
             joint = Joint(*given, [tuple(r.shape) for r in raws], [r.dtype for r in raws])
-        except MXNetError:
+        except MXNetError as e:
             if program.open:
                 raise
             # shapes or types contradict each other: the operator that finds out when it runs has more to say
             joint = Joint(*given)
+            self.unknown = f"; nothing is fused or planned, because {str(e).splitlines()[0]}"
         else:
             optimise(joint, program.on, lambda node, arrays: run_kernel(node.op, dev, arrays, node.attrs))
         self.plan = lower(joint, dev, program.on)

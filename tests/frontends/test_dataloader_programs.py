@@ -105,7 +105,11 @@ def test_control_c(tmp_path):
     pids = [int(p) for p in process.stdout.readline().split()]
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does
-    _, err = process.communicate(timeout=60)
+    try:
+        _, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # or it would go on for ever
+        raise
     assert len(pids) == 2
     assert err.rstrip().endswith("KeyboardInterrupt") and err.count("Traceback") == 1, err
     assert "resource_tracker" not in err and "leaked" not in err

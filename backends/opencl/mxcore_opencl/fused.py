@@ -102,7 +102,7 @@ class _Operator:
             writer.operand(f"x{k}", source.loads(dtype, f"p{k + 1}", f"j{k + 1}"), work)
         for k in range(len(self.attrs)):
             writer.operand(f"s{k}", f"v{k}", work)
-        value = writer.number(writer.value(_renamed(self.expr, names)))
+        value = writer.number(writer.value(E.substituted(self.expr, names)))
         c, memory, count = source.types_of(dtype)[1], source.storage(dtype), len(self.inputs) + 1
         parameters = [f"__global {memory} *p0", *[f"__global const {memory} *p{k}" for k in range(1, count)],
                       *[f"const {c} v{k}" for k in range(len(self.attrs))]]
@@ -111,14 +111,6 @@ class _Operator:
         text = [source.typed(dtype), *writer.functions.values(), source.frame(count).declaration,
                 source.kernel(name, parameters, count, body)]
         return "\n".join(text), {(self.expr, dtype, len(self.inputs)): name}
-
-
-def _renamed(e: E.Expr, names: dict[E.Expr, E.Expr]) -> E.Expr:
-    done = dict(names)
-    for node in E.walk(e):
-        if node not in done:
-            done[node] = node if node.fn == "const" else E.Expr(node.fn, tuple([done[a] for a in node.args]))
-    return done[e]
 
 
 # ---------------------------------------------------------------- loops

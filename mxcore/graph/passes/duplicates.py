@@ -21,7 +21,7 @@ def duplicates(joint: Joint) -> None:
         changed: dict[Entry, Entry] = {}
         for node in nodes:
             op = node.op
-            if op.mutates or "rng" in op.schema.wants or (op.nograd and not node.inputs and not op.simple):  # type: ignore[union-attr]
+            if op.mutates or op.schema.wants:  # type: ignore[union-attr]  # what it gives depends on more than its inputs
                 continue
             key = _key(node, changed)
             if key is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 from ..node import Entry, Node, Variable
@@ -85,7 +86,7 @@ def constants(joint: Joint, compute: Callable[[Node, list], Any]) -> None:
             continue
         count = len(op.output_names(node.attrs, len(node.inputs)))  # type: ignore[union-attr]
         shapes = [joint.shapes.get((node, j)) for j in range(count)]
-        if any(s is None or _size(s) > _LARGEST for s in shapes) or 0 in node.attrs.get("shape", ()):
+        if any(s is None or prod(s) > _LARGEST for s in shapes) or 0 in node.attrs.get("shape", ()):
             continue
         if not all(e is None or e in value_of for e in node.inputs):
             continue
@@ -100,10 +101,3 @@ def constants(joint: Joint, compute: Callable[[Node, list], Any]) -> None:
     # a value that leaves the program stays an operator's result
     ends = joint.ends()
     joint.replace({e: to for e, to in changed.items() if e not in ends})
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    n = 1
-    for d in shape:
-        n *= d
-    return n

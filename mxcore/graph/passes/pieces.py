@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +51,7 @@ def piece_of(joint: Joint, node: Node) -> Piece | None:
     shape, dtype = joint.shapes.get((node, 0)), joint.types.get((node, 0))
     if shape is None or dtype is None:
         return None
-    if dtype not in _FLOATS and dtype.name not in _SHORT:
+    if not _float(dtype):
         return None
     special = _SPECIAL.get(node.op.name)  # type: ignore[union-attr]
     if special is not None:
@@ -70,20 +72,10 @@ def _mapped(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -
         if e is None or joint.types.get(e) != dtype or not broadcasts(joint.shapes.get(e), shape):
             return None
     values = {E.attr(a): E.const(float(node.attrs[a])) for a in op.schema.attrs}
-    e = substituted(op.expr, values)
+    e = E.substituted(op.expr, values)
     if E.is_bool(e):  # comparisons give numbers
         e = E.Expr("where", (e, E.ONE, E.ZERO))
     return Piece(e, op.schema.inputs[: len(node.inputs)], node.inputs, shape, _wide(dtype))
-
-
-def substituted(e: E.Expr, values: dict[E.Expr, E.Expr]) -> E.Expr:
-    """``e`` with its leaves replaced; nothing is simplified, since 0 * x is no zero where x may be infinite."""
-    done = dict(values)
-    for node in E.walk(e):
-        if node not in done:
-            done[node] = node if not node.args or not isinstance(node.args[0], E.Expr) else \
-                E.Expr(node.fn, tuple([done[a] for a in node.args]))
-    return done[e]
 
 
 def broadcasts(small: tuple[int, ...] | None, large: tuple[int, ...]) -> bool:
@@ -93,7 +85,7 @@ def broadcasts(small: tuple[int, ...] | None, large: tuple[int, ...]) -> bool:
 
 
 # ---------------------------------------------------------------- operators that have no expression but could have one
-def _literal(value: float):  # type: ignore[no-untyped-def]
+def _literal(value: float) -> Callable[..., Piece]:
     def piece(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece:
         return Piece(E.const(value), (), (), shape, dtype)
 
@@ -106,13 +98,13 @@ def _full(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> 
 
 def _sum_of_two(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece | None:
     lhs, rhs = node.inputs
-    if joint.shapes.get(lhs) != shape or joint.shapes.get(rhs) != shape or not _types(joint, node, dtype):
+    if joint.shapes.get(lhs) != shape or joint.shapes.get(rhs) != shape or not _types(joint, node.inputs, dtype):
         return None
     return Piece(E.Expr("add", (_X, _Y)), ("x", "y"), (lhs, rhs), shape, dtype)
 
 
 def _sum_of_many(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece | None:
-    if any(joint.shapes.get(e) != shape for e in node.inputs) or not _types(joint, node, dtype):
+    if any(joint.shapes.get(e) != shape for e in node.inputs) or not _types(joint, node.inputs, dtype):
         return None
     names = tuple(f"x{i}" for i in range(len(node.inputs)))
     total = E.arg(names[0])
@@ -121,16 +113,21 @@ def _sum_of_many(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dty
     return Piece(total, names, node.inputs, shape, dtype)
 
 
-def _types(joint: Joint, node: Node, dtype: np.dtype) -> bool:
-    return all(_wide(t) == dtype if (t := joint.types.get(e)) is not None and (t in _FLOATS or t.name in _SHORT) else False
-               for e in node.inputs if e is not None)
+def _float(dtype: np.dtype | None) -> bool:
+    return dtype is not None and (dtype in _FLOATS or dtype.name in _SHORT)
+
+
+def _types(joint: Joint, inputs: Sequence[Entry | None], dtype: np.dtype) -> bool:
+    """Whether arithmetic on the inputs is done in ``dtype``."""
+    types = [joint.types.get(e) for e in inputs if e is not None]
+    return all(_float(t) and _wide(t) == dtype for t in types)  # type: ignore[arg-type]
 
 
 def _through(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece | None:
     """Casts and broadcasts."""
     source = node.inputs[0]
     found = joint.types.get(source)
-    if found is None or not (found in _FLOATS or found.name in _SHORT) or not broadcasts(joint.shapes.get(source), shape):
+    if found is None or not _float(found) or not broadcasts(joint.shapes.get(source), shape):
         return None
     wide = _wide(found)
     return Piece(_X, ("x",), (source,), shape, wide if wide.itemsize > dtype.itemsize else dtype)
@@ -139,28 +136,21 @@ def _through(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) 
 def _unbroadcast(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece | None:
     source = node.inputs[0]
     full = joint.shapes.get(source)
-    if full is None or not broadcasts(shape, full) or shape == full or not _types(joint, _first(node), dtype):
+    if full is None or not broadcasts(shape, full) or shape == full or not _types(joint, node.inputs[:1], dtype):
         return None
     lead = len(full) - len(shape)
     axes = (*range(lead), *(i + lead for i, d in enumerate(shape) if d == 1 and full[i + lead] != 1))
     return Piece(_X, ("x",), (source,), full, dtype, axes)
 
 
-def _first(node: Node) -> Node:
-    return Node(node.op, node.attrs, node.inputs[:1])
-
-
-def _reduced(mean: bool):  # type: ignore[no-untyped-def]
+def _reduced(mean: bool) -> Callable[..., Piece | None]:
     def piece(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece | None:
         source = node.inputs[0]
         full = joint.shapes.get(source)
-        if full is None or 0 in full or not _types(joint, node, dtype):
+        if full is None or 0 in full or not _types(joint, node.inputs, dtype):
             return None
         axes = rules.normalize_axes(node.attrs["axis"], len(full), node.attrs["exclude"])
-        count = 1
-        for a in axes:
-            count *= full[a]
-        e = E.Expr("multiply", (_X, E.const(1 / count))) if mean else _X
+        e = E.Expr("multiply", (_X, E.const(1 / prod(full[a] for a in axes)))) if mean else _X
         return Piece(e, ("x",), (source,), full, dtype, tuple(axes))
 
     return piece
@@ -170,16 +160,13 @@ def _spread(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -
     """The gradient of a sum: broadcast over the axes that were summed."""
     source = node.inputs[0]
     given = joint.shapes.get(source)
-    if given is None or not _types(joint, _first(node), dtype) or 0 in shape:
+    if given is None or not _types(joint, node.inputs[:1], dtype) or 0 in shape:
         return None
     axes = rules.normalize_axes(node.attrs["axis"], len(shape), node.attrs["exclude"])
     kept = tuple(1 if i in axes else d for i, d in enumerate(shape))
-    count = 1
-    for a in axes:
-        count *= shape[a]
     if given != kept:
         return None
-    e = E.Expr("multiply", (_X, E.const(1 / count))) if node.attrs["mean"] else _X
+    e = E.Expr("multiply", (_X, E.const(1 / prod(shape[a] for a in axes)))) if node.attrs["mean"] else _X
     return Piece(e, ("x",), (source,), shape, dtype)
 
 

@@ -12,6 +12,7 @@ that are kept anyway.
 from __future__ import annotations
 
 import itertools
+from math import prod
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ...registry.op import OPS
 from ...registry.schema import Attrs
 from ..node import Entry, Node, Variable
 from .joint import Joint
-from .pieces import Piece, piece_of, substituted
+from .pieces import Piece, piece_of
 
 __all__ = ["pointwise"]
 
@@ -176,7 +177,7 @@ class _Again:
                     continue
                 if self._fits(i, shape, dtype):
                     found += self._cost(i, shape, dtype)
-                elif _size(self.joint.shapes[i]) * 8 > _size(shape):
+                elif prod(self.joint.shapes[i]) * 8 > prod(shape):
                     found = float("inf")  # it would have to be kept in the place of this
             self._price[e] = found
         return found
@@ -197,7 +198,7 @@ class _Fused:
 
     def _enter(self, e: Entry, piece: Piece) -> E.Expr:
         operands = {E.arg(n): self._operand(i) for n, i in zip(piece.names, piece.inputs, strict=True)}
-        value = self.values[e] = substituted(piece.expr, operands)
+        value = self.values[e] = E.substituted(piece.expr, operands)
         return value
 
     def _operand(self, e: Entry) -> E.Expr:
@@ -239,10 +240,3 @@ class _Fused:
         made = joint.node(OPS["_fused"], attrs, tuple(self.leaves), like)
         made.text = {"__fused__": " ".join(n.op.name for n in self.group.nodes)}  # type: ignore[union-attr]
         return {e: (made, j) for j, e in enumerate(outs)}
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    n = 1
-    for d in shape:
-        n *= d
-    return n

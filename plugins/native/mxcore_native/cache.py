@@ -25,6 +25,7 @@ __all__ = ["build_folder", "enter", "folder", "load"]
 
 _MARK = b"mxcore-native\0"
 _OLD = 24 * 3600  # seconds after which a folder of a build was left by a process that ended
+_MOST, _FEWER = 4000, 3000  # entries at which the cache is made smaller, and how many stay: those used last
 
 
 def folder() -> Path:
@@ -57,6 +58,8 @@ def load(key: str) -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(path))
     except OSError:
         return None
+    with contextlib.suppress(OSError):  # gone already, or a disk that is read only: the time of use is a mere hint
+        os.utime(path)
     return library if hasattr(library, f"loop_{key}") else None
 
 
@@ -96,3 +99,15 @@ def enter(library: Path, keys: Iterable[str]) -> None:
         except OSError:  # a file system without links
             shutil.copy2(library, link)
         os.replace(link, folder() / f"{key}.so")
+    _prune()
+
+
+def _prune() -> None:
+    """Remove what was not used for the longest time, where there is too much."""
+    used = []
+    for path in folder().glob("*.so"):
+        with contextlib.suppress(FileNotFoundError):  # another process prunes too
+            used.append((path.stat().st_mtime, path))
+    if len(used) > _MOST:
+        for _, path in sorted(used)[:-_FEWER]:
+            path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mxcore.base import config
 from mxcore.errors import MXNetError
 
 __all__ = ["CompileError", "Compiler", "compiler", "find", "missing"]
@@ -43,7 +44,7 @@ def mode() -> str:
     MXNetError
         It is something else.
     """
-    found = os.environ.get(SWITCH) or MODES[0]
+    found = config(SWITCH) or MODES[0]
     if found not in MODES:
         raise MXNetError(f"{SWITCH}={found} is not one of {', '.join(MODES)}")
     return found

@@ -6,9 +6,9 @@ import ctypes
 import functools
 import os
 
-__all__ = ["parallel_address"]
+from mxcore_numpy.openmp import openmp
 
-_SPINS = "1000"  # turns that an idle worker makes before it sleeps; by default it robs other threads of their cores
+__all__ = ["parallel_address"]
 
 #: set in a forked child: the workers did not come along, and waiting for them would never end
 _forked = False
@@ -21,16 +21,10 @@ def parallel_address() -> int:
 
 @functools.cache
 def _found() -> int:
-    spins = "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ
-    if spins:
-        os.environ["GOMP_SPINCOUNT"] = _SPINS
     try:
-        library = ctypes.CDLL("libgomp.so.1")
+        library = openmp()
     except OSError:
         return 0
-    finally:
-        if spins:  # not for the processes that this one starts
-            del os.environ["GOMP_SPINCOUNT"]
     return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value or 0
 
 

@@ -1,9 +1,7 @@
 """The shared library: where it is, loading it once, its functions with checked status, its threads.
 
-``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP. Two habits of that library are corrected:
-its workers wait for new work by spinning for milliseconds, which robs other threads of their cores
-(``GOMP_SPINCOUNT`` is read when it is loaded), and the number of its threads is a property of the calling thread
-(:class:`Thread` sets it).
+``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP, which is loaded first, so that its idle workers
+sleep soon. The number of its threads is a property of the calling thread: :class:`Thread` sets it.
 """
 
 from __future__ import annotations
@@ -18,17 +16,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mxcore.base import default_threads
+from mxcore.base import config, default_threads
 from mxcore.errors import MXNetError
+from mxcore_numpy.openmp import openmp
 
 from .codes import Status
 
 __all__ = ["OneDNNError", "Thread", "Threads", "Unsupported", "engine", "function", "library", "locate", "missing",
            "threads", "version"]
 
-DISTRIBUTION, FILE, OPENMP = "onednn-cpu-gomp", "libdnnl.so.3", "libgomp.so.1"
+DISTRIBUTION, FILE = "onednn-cpu-gomp", "libdnnl.so.3"
 OVERRIDE = "MXCORE_ONEDNN_LIBRARY"
-_SPINS = "1000"  # turns that an idle OpenMP worker makes before it sleeps
 
 
 class OneDNNError(MXNetError):
@@ -46,7 +44,7 @@ def locate() -> Path | None:
     ``MXCORE_ONEDNN_LIBRARY`` says where; otherwise the ``lib`` folders of the environment and of user installs, and
     the files that the wheel recorded.
     """
-    named = os.environ.get(OVERRIDE)
+    named = config(OVERRIDE)
     if named:
         return Path(named) if Path(named).is_file() else None
     for prefix in (sys.prefix, site.getuserbase(), sys.base_prefix):
@@ -63,28 +61,15 @@ def locate() -> Path | None:
 def missing() -> str | None:
     """Why there is no library, as a sentence; None where there is one."""
     if locate() is None:
-        named = os.environ.get(OVERRIDE)
+        named = config(OVERRIDE)
         if named:
             return f"{OVERRIDE}={named} is no file"
         return f"{FILE} was not found: pip install {DISTRIBUTION} (x86-64 Linux)"
     try:
-        _openmp()
+        openmp()
     except OSError as error:
-        return f"{FILE} needs {OPENMP}, GNU OpenMP, of the system (package libgomp1 or libgomp): {error}"
+        return f"{FILE} needs GNU OpenMP of the system (package libgomp1 or libgomp): {error}"
     return None
-
-
-@functools.cache
-def _openmp() -> C.CDLL:
-    """GNU OpenMP, loaded so that its idle workers sleep soon."""
-    spins = "OMP_WAIT_POLICY" not in os.environ and "GOMP_SPINCOUNT" not in os.environ
-    if spins:
-        os.environ["GOMP_SPINCOUNT"] = _SPINS
-    try:
-        return C.CDLL(OPENMP)
-    finally:
-        if spins:  # not for the processes that this one starts
-            del os.environ["GOMP_SPINCOUNT"]
 
 
 @functools.cache
@@ -99,7 +84,6 @@ def library() -> C.CDLL:
     reason = missing()
     if reason:
         raise OneDNNError(f"oneDNN is not to be had: {reason}")
-    _openmp()
     try:
         lib = C.CDLL(str(locate()))
     except OSError as error:
@@ -168,7 +152,7 @@ class Thread:
     __slots__ = ("_block", "_destroy", "address", "size", "stream")
 
     def __init__(self) -> None:
-        _openmp().omp_set_num_threads(C.c_int(default_threads()))
+        openmp().omp_set_num_threads(C.c_int(default_threads()))
         made = C.c_void_p()
         function("stream_create")(C.byref(made), engine(), C.c_uint(1))
         self.stream, self._destroy = made.value, library().dnnl_stream_destroy
@@ -199,7 +183,7 @@ def threads() -> Threads:
 
     OpenMP's workers do not survive a fork, and a child would wait for them for ever: they are sent home before one.
     """
-    pause = getattr(_openmp(), "omp_pause_resource_all", None)  # of OpenMP 5, GCC 9
+    pause = getattr(openmp(), "omp_pause_resource_all", None)  # of OpenMP 5, GCC 9
     if pause is not None and hasattr(os, "register_at_fork"):
         os.register_at_fork(before=lambda: pause(C.c_int(1)))
     return Threads()

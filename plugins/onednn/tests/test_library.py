@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mxcore.registry.bound import Spec, channels_last, plain_order
+from mxcore_numpy import openmp
 from mxcore_onednn import convolution, library, plugin
 from mxcore_onednn.arrangement import Incoming
 from mxcore_onednn.codes import Algorithm, Arg, Propagation
@@ -115,7 +116,7 @@ def test_inputs_are_copied_only_where_they_must(onednn):
 
 # ---------------------------------------------------------------- threads and processes
 def threads_of_openmp():
-    return library._openmp().omp_get_max_threads()
+    return openmp.openmp().omp_get_max_threads()
 
 
 def test_each_thread_has_the_same_number_of_openmp_threads(onednn, monkeypatch):
@@ -177,7 +178,7 @@ raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def test_settings_of_openmp_do_not_leak(onednn):
     """GOMP_SPINCOUNT is set for loading only, so that programs that are started do not see it."""
-    assert "GOMP_SPINCOUNT" not in os.environ or os.environ["GOMP_SPINCOUNT"] != library._SPINS
+    assert "GOMP_SPINCOUNT" not in os.environ or os.environ["GOMP_SPINCOUNT"] != openmp._SPINS
 
 
 # ---------------------------------------------------------------- nothing is left over
