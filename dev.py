@@ -285,7 +285,7 @@ def opencl(args: list[str]) -> int:
     ensure("test", "pocl")
     folder = ROOT / "backends" / "opencl"  # PoCL compiles for half a second: only what the kit calls often becomes one kernel
     status = run(PYTHON, "-m", "mxcore.testing.conformance", "--kind", "opencl", "--xfails", folder / "xfails.txt", *args,
-                 env={"MXCORE_OPENCL_FUSE_AFTER": "50", **os.environ, "MXCORE_FALLBACK": "allow"})
+                 env={"MXCORE_FUSE_AFTER": "50", **os.environ, "MXCORE_FALLBACK": "allow"})
     return status or run(PYTHON, "-m", "pytest", folder / "tests")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -13,11 +14,11 @@ import numpy as np
 
 from mxcore.base import config
 from mxcore.errors import BackendMissingError, MXNetError, OutOfMemoryError
+from mxcore_device.arrays import Array
+from mxcore_device.machine import Machine
+from mxcore_device.source import LOCAL_SIZE
 
-__all__ = ["LOCAL_SIZE", "Machine", "count_of", "devices", "explain", "machine", "machine_count", "opened"]
-
-#: work-items in a group, everywhere: PoCL compiles a kernel anew for each size
-LOCAL_SIZE = 64
+__all__ = ["OpenCLMachine", "count_of", "devices", "explain", "machine", "machine_count", "opened"]
 
 _OUT_OF_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 _LOST = ("DEVICE_NOT_AVAILABLE", "INVALID_COMMAND_QUEUE", "INVALID_CONTEXT", "INVALID_DEVICE", "DEVICE_NOT_FOUND")
@@ -69,31 +70,26 @@ def count_of(kind: str) -> int:
     return sum(not d.type & cl.device_type.CPU for d in devices())
 
 
-class Machine:
-    """One device with what is needed to work on it.
+class OpenCLMachine(Machine):
+    """One device with what is needed to work on it; see :class:`mxcore_device.machine.Machine`.
 
     Attributes
     ----------
-    index : int
     device, context, queue : pyopencl objects; the queue runs commands in order
     gpu : bool
-        Kernels are made for a graphics processor: products of matrices run on the device. On a CPU they go through mapped
-        memory to NumPy, which is far faster there. ``MXCORE_OPENCL_ROUTE=gpu`` (or ``cpu``) decides otherwise.
+        As told by the type of the device; ``MXCORE_OPENCL_ROUTE=gpu`` (or ``cpu``) decides otherwise.
     is_cpu : bool
         The device is a CPU: its memory is the host's.
-    xp : Functions
-        What kernels call.
-    fp64 : bool
-        The device has double precision.
-    lock : threading.RLock
-        Held while the arguments of a kernel are set and it is enqueued.
     """
+
+    backend = "opencl"
 
     def __init__(self, index: int, device: Any) -> None:
         import pyopencl as cl
         from pyopencl.tools import ImmediateAllocator, MemoryPool
 
-        self.index, self.device = index, device
+        super().__init__(index)
+        self.device, self.title = device, device.name.strip()
         try:
             self.context = cl.Context([device])
             self.queue = cl.CommandQueue(self.context)
@@ -104,25 +100,15 @@ class Machine:
         self.is_cpu = bool(device.type & cl.device_type.CPU)
         self.gpu = route == "gpu" if route else not self.is_cpu
         self.fp64 = "cl_khr_fp64" in device.extensions
+        self.parameter_bytes = int(device.max_parameter_size)
         self.largest = int(device.max_mem_alloc_size)
-        self.lock = threading.RLock()
-        self.windows: dict[int, Any] = {}  # memory that the host has mapped, by address
-        self._kernels: dict[Any, Any] = {}
-        self._numbers: OrderedDict[Any, Any] = OrderedDict()
-        from .xp import Functions
-
-        self.xp = Functions(self)
+        self._windows: dict[int, _Window] = {}  # memory that the host has mapped, by address
 
     def __repr__(self) -> str:
-        return f"<OpenCL device {self.index}: {self.device.name.strip()} of {self.device.platform.name.strip()}>"
+        return f"<OpenCL device {self.index}: {self.title} of {self.device.platform.name.strip()}>"
 
     def allocate(self, nbytes: int) -> Any:
-        """Memory from the pool.
-
-        Raises
-        ------
-        OutOfMemoryError
-        """
+        """Memory from the pool."""
         import pyopencl as cl
 
         if nbytes > self.largest:
@@ -137,40 +123,61 @@ class Machine:
         except cl.Error as error:
             raise explain(self, error, f"allocating {nbytes:,} bytes") from error
 
-    def kernel(self, key: Any, make: Any) -> Any:
-        """The kernel called ``key``; ``make()`` gives the source of a program and the keys of the kernels in it by name."""
-        found = self._kernels.get(key)
-        if found is None:
+    def upload(self, memory: Any, data: np.ndarray) -> None:
+        """Waits until it is done."""
+        import pyopencl as cl
+
+        try:
+            cl.enqueue_copy(self.queue, memory, data, is_blocking=True)
+        except cl.Error as error:
+            raise explain(self, error, f"copying {data.size:,} bytes to it") from error
+
+    def move(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
+        """Does not wait."""
+        import pyopencl as cl
+
+        try:
+            cl.enqueue_copy(self.queue, target, source, byte_count=nbytes, src_offset=at, dst_offset=to)
+        except cl.Error as error:
+            raise explain(self, error, f"copying {nbytes:,} bytes") from error
+
+    @contextmanager
+    def mapped(self, a: Array) -> Iterator[np.ndarray]:
+        """Where it is, without a copy, if the device is a CPU; waits for what computes it."""
+        if not a.size:
+            yield np.empty(a.shape, a.dtype)
+            return
+        key, size = a.memory.int_ptr, a.dtype.itemsize
+        with self.lock:
+            window = self._windows.get(key)
+            if window is None:
+                window = self._windows[key] = _Window(self, a.memory)
+            else:
+                self.finish()  # a kernel may have been enqueued since it was mapped
+            window.users += 1
+        try:
+            yield np.ndarray(a.shape, a.dtype, window.bytes, a.offset * size, [s * size for s in a.strides])
+        finally:
             with self.lock:
-                if key not in self._kernels:
-                    source, names = make()
-                    program = self.build(source)
-                    import pyopencl as cl
+                window.users -= 1
+                if not window.users:
+                    del self._windows[key]
+                    window.bytes.base.release(self.queue)
 
-                    for k, name in names.items():
-                        self._kernels[k] = cl.Kernel(program, name)
-                found = self._kernels[key]
-        return found
-
-    def build(self, source: str) -> Any:
-        """A program, from the cache on disk where it has been built before.
-
-        Raises
-        ------
-        MXNetError
-            With the compiler's messages and the lines that they mean.
-        """
+    def compile(self, source: str, names: Iterable[str]) -> list[Any]:
+        """From the cache on disk where the program has been built before."""
         import pyopencl as cl
 
         try:
             with warnings.catch_warnings():  # remarks of a compiler on generated text
                 warnings.simplefilter("ignore", cl.CompilerWarning)
-                return cl.Program(self.context, source).build()
+                program = cl.Program(self.context, source).build()
+            return [cl.Kernel(program, name) for name in names]
         except cl.Error as error:
             raise explain(self, error, "building a program", source) from error
 
     def launch(self, kernel: Any, count: int, *arguments: Any) -> None:
-        """Enqueue ``count`` work-items (rounded up). Arguments are memory objects, or numbers and structures as bytes."""
+        """Does not wait."""
         import pyopencl as cl
 
         with self.lock:
@@ -186,7 +193,7 @@ class Machine:
                 raise explain(self, error, f"running kernel {kernel.function_name}") from error
 
     def finish(self) -> None:
-        """Wait for all that was enqueued."""
+        """Empties the queue."""
         import pyopencl as cl
 
         try:
@@ -194,38 +201,41 @@ class Machine:
         except cl.Error as error:
             raise explain(self, error, "waiting") from error
 
-    def number(self, value: Any, dtype: np.dtype, make: Any) -> Any:
-        """A number as an array of the device, made once: the next use finds it there."""
-        key = (np.asarray(value).tobytes() if isinstance(value, float) and not value else value), dtype
-        found = self._numbers.get(key)
-        if found is None:
-            with self.lock:
-                found = self._numbers[key] = make(np.asarray(value).astype(dtype))
-                if len(self._numbers) > 4096:
-                    self._numbers.popitem(last=False)
-        return found
+
+class _Window:
+    """A buffer that is mapped, and by how many: drivers do not count (PoCL refuses to unmap twice)."""
+
+    def __init__(self, machine: OpenCLMachine, memory: Any) -> None:
+        import pyopencl as cl
+
+        flags = cl.map_flags.READ | cl.map_flags.WRITE
+        try:
+            self.bytes, _ = cl.enqueue_map_buffer(machine.queue, memory, flags, 0, (memory.size,), np.uint8)
+        except cl.Error as error:
+            raise explain(machine, error, "mapping an array") from error
+        self.users = 0
 
 
-_MACHINES: dict[int, Machine] = {}
+_MACHINES: dict[int, OpenCLMachine] = {}
 _LOCK = threading.Lock()
 
 
-def machine(index: int) -> Machine:
+def machine(index: int) -> OpenCLMachine:
     """The device of a number, opened at first use."""
     with _LOCK:
         if index not in _MACHINES:
-            _MACHINES[index] = Machine(index, devices()[index])
+            _MACHINES[index] = OpenCLMachine(index, devices()[index])
         return _MACHINES[index]
 
 
-def opened() -> list[Machine]:
+def opened() -> list[OpenCLMachine]:
     """The devices in use by this process."""
     return list(_MACHINES.values())
 
 
-def explain(where: Machine, error: Exception, doing: str = "", source: str = "") -> MXNetError:
+def explain(where: OpenCLMachine, error: Exception, doing: str = "", source: str = "") -> MXNetError:
     """An error of the driver as one of mxcore's, with what a person can do about it."""
-    text, name = str(error), where.device.name.strip()
+    text, name = str(error), where.title
     at = f" while {doing}" if doing else ""
     if source:
         return MXNetError(f"the compiler of {name!r} refuses a generated program{at}. This is a bug of mxcore-opencl or of the "

@@ -25,11 +25,9 @@ def mxcore_kernels(backend: str) -> dict[str, Any] | None:
     """Kernels for windows and updates; the other operators are made of functions and expressions."""
     if backend != "opencl":
         return None
-    from .updates import table
+    from mxcore_device.table import kernels
 
-    here = "mxcore_opencl.windows"
-    return {**table(), "_conv": f"{here}:conv", "_conv_data": f"{here}:conv_data", "_conv_weight": f"{here}:conv_weight",
-            "Pooling": f"{here}:pooling", "_pool_spread": f"{here}:spread", "_pool_scatter": f"{here}:scatter"}
+    return kernels()
 
 
 @hookimpl

@@ -17,7 +17,7 @@ def xp(machine):
 
 
 def host(a):
-    from mxcore_opencl.host import to_host
+    from mxcore_device.host import to_host
 
     return to_host(a)
 
@@ -117,7 +117,7 @@ def test_more_axes_than_kernels_walk(xp):
 
 
 def test_errors(xp):
-    from mxcore_opencl.source import layout
+    from mxcore_device.source import layout
 
     x = xp.asarray(numbers(3, 4))
     with pytest.raises(BoundsError, match=r"index 7 .* axis 1 with size 4"):

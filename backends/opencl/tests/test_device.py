@@ -15,7 +15,7 @@ from mxcore.testing import conformance
 
 
 def host(a):
-    from mxcore_opencl.host import to_host
+    from mxcore_device.host import to_host
 
     return to_host(a)
 
@@ -28,7 +28,7 @@ def test_kit(device, case, monkeypatch):
 
 def test_a_program_that_does_not_compile_shows_its_line(machine, capfd):
     with pytest.raises(MXNetError, match=r"line 2: int x = nothing;") as caught:
-        machine.build("__kernel void f(__global int *p) {\nint x = nothing;\np[0] = x; }")
+        machine.compile("__kernel void f(__global int *p) {\nint x = nothing;\np[0] = x; }", ["f"])
     assert "bug of mxcore-opencl or of the driver" in str(caught.value)
 
 
@@ -75,7 +75,7 @@ def test_products_are_routed_and_counted(device, machine, monkeypatch):
 
 
 def test_random_numbers_come_from_seed_and_number_of_the_call(device, machine):
-    from mxcore_opencl.random import Generator
+    from mxcore_device.random import Generator
 
     one, other = Generator(machine, 7), Generator(machine, 7)
     first = host(one.random((1000,), "float32"))
@@ -88,7 +88,7 @@ def test_random_numbers_come_from_seed_and_number_of_the_call(device, machine):
 
 def test_distributions(machine):
     stats = pytest.importorskip("scipy.stats")
-    from mxcore_opencl.random import Generator
+    from mxcore_device.random import Generator
 
     rng, n = Generator(machine, 3), (20000,)
     for got, want in ((rng.random(n), stats.uniform()), (rng.standard_normal(n, "float32"), stats.norm()),

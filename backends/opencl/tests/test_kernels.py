@@ -12,7 +12,7 @@ from mxcore.runtime.device import backend_named
 
 
 def host(a):
-    from mxcore_opencl.host import to_host
+    from mxcore_device.host import to_host
 
     return to_host(a)
 
@@ -89,9 +89,9 @@ def _loop(dtype="float32"):
 
 @pytest.mark.parametrize("types", [("float32",) * 3, ("float16", "float32", "bool")])
 def test_loops_are_kernels(machine, monkeypatch, types):
-    from mxcore_opencl.fused import _run_fused
+    from mxcore_device.fused import _run_fused
 
-    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
+    monkeypatch.setenv("MXCORE_FUSE_AFTER", "0")
     arrays = [numbers(40, 6, 5).astype(types[0]), numbers(6, 1).astype(types[1]), numbers(1, 1, 5).astype(types[2])]
     loop, dtypes = _loop(), [np.dtype(n) for n in ("float32", "float32", "float16", "float32")]
     raws = [machine.xp.asarray(a) for a in arrays]
@@ -110,9 +110,9 @@ def test_loops_are_kernels(machine, monkeypatch, types):
 @pytest.mark.parametrize("name, attrs", [("sigmoid", {}), ("softsign", {}), ("smooth_l1", {"scalar": 1.5}),
                                          ("_rminus_scalar", {"scalar": 2.0})])
 def test_operators_are_kernels(device, machine, monkeypatch, name, attrs, dtype):
-    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
+    monkeypatch.setenv("MXCORE_FUSE_AFTER", "0")
     from mxcore.registry.kernels import generic_of
-    from mxcore_opencl.fused import kernel_of
+    from mxcore_device.fused import kernel_of
 
     op = OPS[name]
     x = nd.array(numbers(3, 5), ctx=device, dtype=dtype)._data
@@ -140,7 +140,7 @@ def test_scattered_sums_at_once(machine, route):
     ("sgd_update", 0, {"wd": 0.1}), ("sgd_mom_update", 1, {"momentum": 0.9, "clip_gradient": 0.5}),
     ("adam_update", 2, {"wd": 0.01, "rescale_grad": 0.5}), ("ftrl_update", 2, {})])
 def test_updates_are_one_kernel_that_writes_in_place(device, machine, monkeypatch, name, states, attrs, dtype):
-    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
+    monkeypatch.setenv("MXCORE_FUSE_AFTER", "0")
     arrays = [(np.abs(numbers(5, 3)) + k).astype(dtype) for k in range(2 + states)]
     results = []
     for ctx in (mx.cpu(), device):
@@ -160,7 +160,7 @@ def test_updates_are_one_kernel_that_writes_in_place(device, machine, monkeypatc
 
 
 def test_an_update_that_cannot_be_traced_is_computed_by_functions(device, monkeypatch):
-    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "0")
+    monkeypatch.setenv("MXCORE_FUSE_AFTER", "0")
     results = []
     for ctx in (mx.cpu(), device):
         w, g, m, v = (nd.array(np.abs(numbers(4, 3)) + k, ctx=ctx) for k in range(4))

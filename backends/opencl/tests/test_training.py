@@ -118,7 +118,7 @@ def losses(name, ctx, hybridize=True, optimizer="sgd", steps=4):
 @pytest.fixture(autouse=True)
 def _on_the_device_alone(monkeypatch):
     monkeypatch.setenv("MXCORE_FALLBACK", "error")
-    monkeypatch.setenv("MXCORE_OPENCL_FUSE_AFTER", "1")
+    monkeypatch.setenv("MXCORE_FUSE_AFTER", "1")
 
 
 @pytest.mark.parametrize("hybridize", [False, True], ids=["eager", "hybridized"])

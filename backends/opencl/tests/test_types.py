@@ -7,7 +7,7 @@ from mxcore.dtype import CODES, dtype_of
 
 
 def host(a):
-    from mxcore_opencl.host import to_host
+    from mxcore_device.host import to_host
 
     return to_host(a)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mxcore.registry.source import FUNCTIONS, Dialect
 
-__all__ = ["ARITY", "FLOAT", "INTEGER", "OPENCL", "TRUTH", "TRUTH_VALUED"]
+__all__ = ["ARITY", "FLOAT", "INTEGER", "LANGUAGE", "TRUTH", "TRUTH_VALUED"]
 
-OPENCL = Dialect(
+LANGUAGE = Dialect(
     name="OpenCL C",
     types={"float32": "float", "float64": "double"},
     suffix={"float32": "f", "float64": ""},

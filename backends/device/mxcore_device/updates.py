@@ -20,9 +20,9 @@ from mxcore.registry.source import Source
 from mxcore.runtime.backend import XP_ELEMENTWISE
 
 from . import source
-from .buffer import Array
-from .dialect import OPENCL
+from .arrays import Array
 from .elementwise import run
+from .functions import LANGUAGE
 from .fused import fuse_after
 
 __all__ = ["table"]
@@ -203,7 +203,7 @@ def _launch(machine: Any, g: _Group, ins: list[Array], outs: list[Array], rates:
 
 
 def _program(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> str:
-    writer, first = Source(OPENCL, work), len(g.outs)
+    writer, first = Source(LANGUAGE, work), len(g.outs)
     for k, dtype in enumerate(types):
         writer.operand(f"a{k}", source.loads(dtype, f"p{first + k}", f"j{first + k}"), source.arithmetic(dtype))
     for k in range(len(g.rates)):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .buffer import Array, empty, from_host
+from .arrays import Array, empty, from_host
 from .elementwise import cast, copy_into
 
 __all__ = ["Creation"]

@@ -1,7 +1,7 @@
 """The raw arrays: memory of a device seen through a shape, strides and an offset of our own.
 
-Views (basic indexing, transposes, broadcasts, most reshapes) share memory. OpenCL's own sub-buffers have alignment rules
-that slices do not keep, so every kernel is given the whole buffer and the offset.
+Views (basic indexing, transposes, broadcasts, most reshapes) share memory. Every kernel is given the whole memory and the
+offset: OpenCL's own parts of buffers have alignment rules that slices do not keep.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Array:
     Attributes
     ----------
     machine : Machine
-    memory : pyopencl memory object, from the pool
+    memory : what the machine allocated
     shape, dtype, ndim, size
     offset, strides : in elements
     whole : bool
@@ -58,7 +58,7 @@ class Array:
         self.offset = offset
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
-        raise TypeError("a raw array of the opencl backend was given to NumPy; use xp, or backend.to_host")
+        raise TypeError(f"a raw array of the {self.machine.backend} backend was given to NumPy; use xp, or backend.to_host")
 
     def __bool__(self) -> bool:
         raise TypeError("the truth of a raw array was asked for; kernels must not look at values on the host")
@@ -123,17 +123,9 @@ def empty(machine: Any, shape: Sequence[int], dtype: Any) -> Array:
 
 def from_host(machine: Any, host: np.ndarray) -> Array:
     """A copy of a NumPy array; when this returns, the host's may be changed."""
-    import pyopencl as cl
-
-    from .platforms import explain
-
     new = empty(machine, host.shape, host.dtype)
     if host.size:
-        data = np.ascontiguousarray(host).reshape(-1).view(np.uint8)
-        try:
-            cl.enqueue_copy(machine.queue, new.memory, data, is_blocking=True)
-        except cl.Error as error:
-            raise explain(machine, error, f"copying {data.size:,} bytes to it") from error
+        machine.upload(new.memory, np.ascontiguousarray(host).reshape(-1).view(np.uint8))
     return new
 
 

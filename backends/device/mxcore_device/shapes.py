@@ -11,7 +11,7 @@ import numpy as np
 
 from mxcore.errors import ArgumentError, ShapeError
 
-from .buffer import Array, contiguous_strides, empty, view_of
+from .arrays import Array, contiguous_strides, empty, view_of
 from .elementwise import copy_into, strides_for
 
 __all__ = ["Shapes", "axis_of", "broadcast_to"]

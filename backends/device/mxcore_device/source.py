@@ -1,7 +1,11 @@
 """Pieces of generated programs: C types and how they lie in memory, index arithmetic, the frame of a kernel.
 
+Programs are OpenCL C, and so plain that a page of definitions makes them CUDA C++ as well (``mxcore_cupy/prelude.py``): no
+vector types, no images, work-groups of one axis and of one size, ``get_global_id(0)``, ``barrier(CLK_LOCAL_MEM_FENCE)``,
+``atomic_cmpxchg`` on int.
+
 float16 and bfloat16 are only ways to store a number: arithmetic is in float32, with one rounding at the store. That works on
-devices without ``cl_khr_fp16`` too.
+devices without half precision too.
 """
 
 from __future__ import annotations
@@ -16,12 +20,13 @@ import numpy as np
 
 from mxcore.errors import DTypeError, MXNetError
 
-from .dialect import INTEGER_PRELUDE
-from .platforms import LOCAL_SIZE
+from .functions import INTEGER_PRELUDE
 
-__all__ = ["AXES", "DOUBLE", "HEAD", "Frame", "Layout", "arithmetic", "frame", "is_float", "kernel", "kernel_name", "layout",
-           "loads", "storage", "stores", "typed", "types_of"]
+__all__ = ["AXES", "DOUBLE", "HEAD", "LOCAL_SIZE", "Frame", "Layout", "arithmetic", "frame", "is_float", "kernel",
+           "kernel_name", "layout", "loads", "storage", "stores", "typed", "types_of"]
 
+#: work-items in a group, everywhere: PoCL compiles a kernel anew for each size
+LOCAL_SIZE = 64
 #: axes that a kernel can walk, after neighbours that lie in one piece have been merged
 AXES = 8
 _ATTRIBUTE = f"__kernel __attribute__((reqd_work_group_size({LOCAL_SIZE}, 1, 1))) void"
@@ -54,7 +59,7 @@ def types_of(dtype: np.dtype) -> tuple[str, str]:
     try:
         return _TYPES[dtype.name]
     except KeyError:
-        raise DTypeError(f"the opencl backend has no arrays of {dtype}; it has {', '.join(_TYPES)}") from None
+        raise DTypeError(f"devices have no arrays of {dtype}, but of {', '.join(_TYPES)}") from None
 
 
 def storage(dtype: np.dtype) -> str:
@@ -155,7 +160,7 @@ def layout(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Layout:
     """
     n = prod(shape)
     if n >= 1 << 31:
-        raise MXNetError(f"an array of shape {shape} has {n:,} elements; kernels of the opencl backend count up to 2**31 - 1")
+        raise MXNetError(f"an array of shape {shape} has {n:,} elements; kernels of devices count up to 2**31 - 1")
     sizes, steps = _merged(shape, strides)
     if len(sizes) > AXES:
         raise MXNetError(f"arrays of shape {shape} lie in more than {AXES} pieces of different strides")

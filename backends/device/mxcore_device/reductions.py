@@ -18,11 +18,11 @@ from mxcore.errors import ShapeError
 from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
-from .buffer import Array, contiguous_strides, empty, view_of
+from .arrays import Array, contiguous_strides, empty, view_of
 from .elementwise import cast
 from .host import on_host
-from .platforms import LOCAL_SIZE
 from .shapes import axis_of
+from .source import LOCAL_SIZE
 
 __all__ = ["BY_GROUP", "BY_ITEM", "Reductions", "head_of", "reduced", "split"]
 

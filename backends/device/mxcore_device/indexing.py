@@ -13,7 +13,7 @@ from mxcore.errors import BoundsError, ShapeError
 from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
-from .buffer import Array, broadcast_shapes, empty, is_basic, view_of
+from .arrays import Array, broadcast_shapes, empty, is_basic, view_of
 from .elementwise import MOVES, cast, copy_into
 from .host import on_host
 from .shapes import axis_of, broadcast_to

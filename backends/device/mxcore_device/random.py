@@ -14,7 +14,7 @@ import numpy as np
 from mxcore.errors import ArgumentError
 
 from . import source
-from .buffer import Array, empty
+from .arrays import Array, empty
 from .elementwise import cast
 from .shapes import broadcast_to
 
@@ -23,26 +23,26 @@ __all__ = ["Generator"]
 _F4, _F8, _I8 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
 
 _PHILOX = """
-typedef struct { uint4 counter; uint2 key; uint4 drawn; int left; } Stream;
-static inline uint4 philox_(uint4 c, uint2 k) {
+typedef struct { uint place; ulong call, key; uint turn, drawn[4]; int left; } Stream;
+static inline void philox_(Stream *s) {
+  uint c0 = s->turn, c1 = s->place, c2 = (uint)s->call, c3 = (uint)(s->call >> 32);
+  uint k0 = (uint)s->key, k1 = (uint)(s->key >> 32);
   for (int round = 0; round < 10; ++round) {
-    uint h0 = mul_hi(0xD2511F53u, c.x), l0 = 0xD2511F53u * c.x, h1 = mul_hi(0xCD9E8D57u, c.z), l1 = 0xCD9E8D57u * c.z;
-    c = (uint4)(h1 ^ c.y ^ k.x, l1, h0 ^ c.w ^ k.y, l0);
-    k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
+    uint h0 = mul_hi(0xD2511F53u, c0), l0 = 0xD2511F53u * c0, h1 = mul_hi(0xCD9E8D57u, c2), l1 = 0xCD9E8D57u * c2;
+    c0 = h1 ^ c1 ^ k0; c1 = l1; c2 = h0 ^ c3 ^ k1; c3 = l0;
+    k0 += 0x9E3779B9u; k1 += 0xBB67AE85u;
   }
-  return c;
+  s->drawn[3] = c0; s->drawn[2] = c1; s->drawn[1] = c2; s->drawn[0] = c3;
 }
 static inline Stream stream_(ulong key, ulong call, int place) {
   Stream s;
-  s.counter = (uint4)(0, (uint)place, (uint)call, (uint)(call >> 32));
-  s.key = (uint2)((uint)key, (uint)(key >> 32));
-  s.left = 0;
+  s.key = key; s.call = call; s.place = (uint)place; s.turn = 0; s.left = 0;
   return s;
 }
 static inline uint bits_(Stream *s) {
-  if (s->left == 0) { s->drawn = philox_(s->counter, s->key); s->counter.x += 1; s->left = 4; }
+  if (s->left == 0) { philox_(s); s->turn += 1; s->left = 4; }
   s->left -= 1;
-  return s->left == 3 ? s->drawn.x : s->left == 2 ? s->drawn.y : s->left == 1 ? s->drawn.z : s->drawn.w;
+  return s->drawn[s->left];
 }
 """
 #: by type: a number of [0, 1), of which all digits are random

@@ -12,12 +12,12 @@ from mxcore.errors import ShapeError
 from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
-from .buffer import Array, broadcast_shapes, empty
+from .arrays import Array, broadcast_shapes, empty
 from .elementwise import cast
 from .host import elsewhere, on_host, routed
-from .platforms import LOCAL_SIZE
 from .reductions import head_of
 from .shapes import axis_of, broadcast_to
+from .source import LOCAL_SIZE
 
 __all__ = ["Products", "contracted", "tiled", "tiles"]
 

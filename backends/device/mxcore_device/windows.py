@@ -1,7 +1,7 @@
 """Convolution and pooling: kernels over windows of one to three spatial axes.
 
 A convolution and both its gradients are products of matrices that are never built (implicit GEMM, Chetlur et al. 2014): the
-tiled kernel of :mod:`mxcore_opencl.products` with other expressions for the elements of its matrices. The gradients gather,
+tiled kernel of :mod:`mxcore_device.products` with other expressions for the elements of its matrices. The gradients gather,
 so that nothing is added atomically. Where the device is a CPU, the kernels of the NumPy backend run on mapped memory.
 """
 
@@ -22,11 +22,11 @@ from mxcore.registry.op import OPS
 from mxcore.runtime.device import backend_named
 
 from . import source
-from .buffer import Array, empty
-from .dialect import OPENCL
+from .arrays import Array, empty
+from .functions import LANGUAGE
 from .host import routed_operator
-from .platforms import LOCAL_SIZE
 from .products import contracted, tiled, tiles
+from .source import LOCAL_SIZE
 
 __all__ = ["conv", "conv_data", "conv_weight", "pooling", "scatter", "spread"]
 
@@ -199,7 +199,7 @@ static inline int first_(__global const {memory} *x, const Shape *s, int o, T pe
 """]
     out, dy = [f"__global {memory} *p0"], f"__global const {memory} *p1"
     element = source.loads(dtype, "p1", "(long)image * s.ins + place")
-    lowest = OPENCL.literal(float(finfo(dtype).min), source.arithmetic(dtype).name)  # of a window that reads nothing
+    lowest = LANGUAGE.literal(float(finfo(dtype).min), source.arithmetic(dtype).name)  # of a window that reads nothing
     for name, start, combine, end in (
             ("max", lowest, "y = (y != y || y > v) ? y : v", ""), ("sum", "0", "y += v", ""),
             ("avg", "0", "y += v", "  y /= divisor_(&s.g, o, s.k);\n")):

@@ -13,8 +13,8 @@ from mxcore.registry.source import Source
 from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
-from .buffer import Array, broadcast_shapes, empty
-from .dialect import ARITY, FLOAT, INTEGER, OPENCL, TRUTH, TRUTH_VALUED
+from .arrays import Array, broadcast_shapes, empty
+from .functions import ARITY, FLOAT, INTEGER, LANGUAGE, TRUTH, TRUTH_VALUED
 from .host import elsewhere, on_host
 
 __all__ = ["MOVES", "Elementwise", "cast", "copy_into", "run", "strides_for"]
@@ -48,7 +48,7 @@ def _expression(function: str, dtype: np.dtype, inputs: list[np.dtype], function
         table = TRUTH if dtype.kind == "b" else INTEGER
         return [f"T {letter} = {e};" for letter, e in zip("abc", elements, strict=False)], table[function]
     work = source.arithmetic(dtype)
-    writer = Source(OPENCL, work)
+    writer = Source(LANGUAGE, work)
     for letter, e, one in zip("abc", elements, inputs, strict=False):
         writer.operand(letter, e, one if one.kind == "b" else work)
     value = writer.value(E.call(function, *map(E.arg, "abc"[: len(inputs)])))
@@ -120,11 +120,8 @@ def copy_into(target: Array, a: Array) -> None:
         a = machine.xp.copy(a)  # they may overlap
     if a.dtype == target.dtype:
         if target.size and target.dense and a.dense and a.size == target.size:
-            import pyopencl as cl
-
             size = a.dtype.itemsize
-            cl.enqueue_copy(machine.queue, target.memory, a.memory, byte_count=a.size * size, src_offset=a.offset * size,
-                            dst_offset=target.offset * size)
+            machine.move(target.memory, target.offset * size, a.memory, a.offset * size, a.size * size)
             return
         kernel = machine.kernel(("copy", a.dtype.itemsize), _copies)
     elif not machine.fp64 and "float64" in (a.dtype.name, target.dtype.name):
@@ -170,7 +167,7 @@ def _as_type(x: Any) -> Any:
     if type(x) in (bool, int, float):
         return type(x)
     if isinstance(x, np.ndarray):
-        raise TypeError("a NumPy array reached the opencl backend; convert it with backend.from_host or xp.asarray")
+        raise TypeError("a NumPy array reached the functions of a device; convert it with backend.from_host or xp.asarray")
     raise TypeError(f"arrays and numbers are wanted, not {type(x).__name__}")
 
 

@@ -1,7 +1,7 @@
 """Kernels made of expressions: an elementwise operator, or a whole loop of a compiled program, is one launch.
 
 Compiling takes from a twentieth of a second to half a second, so an expression is compiled when it has been computed
-``MXCORE_OPENCL_FUSE_AFTER`` times (2 by default); until then its functions run one by one, by kernels that are there.
+``MXCORE_FUSE_AFTER`` times (2 by default); until then its functions run one by one, by kernels that are there.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mxcore.registry.loop import Loop, run_loop
 from mxcore.registry.source import Source
 
 from . import source
-from .buffer import Array, broadcast_shapes, contiguous_strides, empty
-from .dialect import OPENCL
+from .arrays import Array, broadcast_shapes, contiguous_strides, empty
 from .elementwise import cast, run, strides_for
+from .functions import LANGUAGE
 from .host import elsewhere
-from .platforms import LOCAL_SIZE
 from .reductions import BY_GROUP, BY_ITEM, head_of, reduced, split
+from .source import LOCAL_SIZE
 
 __all__ = ["fuse_after", "kernel_of"]
 
@@ -36,9 +36,9 @@ _F8 = np.dtype("float64")
 
 def fuse_after() -> int:
     """After how many calls an expression is compiled."""
-    text = config("MXCORE_OPENCL_FUSE_AFTER") or ""
+    text = config("MXCORE_FUSE_AFTER") or ""
     if not text.isdigit():
-        raise ArgumentError(f"MXCORE_OPENCL_FUSE_AFTER must be a number of calls, not {text!r}")
+        raise ArgumentError(f"MXCORE_FUSE_AFTER must be a number of calls, not {text!r}")
     return int(text)
 
 
@@ -97,7 +97,7 @@ class _Operator:
         work = source.arithmetic(dtype)
         names = {E.arg(n): E.arg(f"x{k}") for k, n in enumerate(self.inputs)}
         names |= {E.attr(n): E.arg(f"s{k}") for k, n in enumerate(self.attrs)}
-        writer = Source(OPENCL, work)
+        writer = Source(LANGUAGE, work)
         for k in range(len(self.inputs)):
             writer.operand(f"x{k}", source.loads(dtype, f"p{k + 1}", f"j{k + 1}"), work)
         for k in range(len(self.attrs)):
@@ -125,7 +125,7 @@ def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) ->
     calls = _COUNTS.get(key, 0)
     doubles = any(d == _F8 for d in (loop.dtype, *types, *dtypes))
     size = 48 + 40 * (len(arrays) + sum(r is None for r in loop.reductions))
-    if calls < fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.device.max_parameter_size:
+    if calls < fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.parameter_bytes:
         _COUNTS[key] = calls + 1
         return run_loop(xp, loop, arrays, dtypes)
     for a in arrays:
@@ -157,7 +157,7 @@ def _operands(writer: Source, loop: Loop, types: Sequence[np.dtype], at: Callabl
 
 def _plain(loop: Loop, exprs: Sequence[E.Expr], types: Sequence[np.dtype], wanted: Sequence[np.dtype]) -> tuple[str, dict]:
     count = len(wanted) + len(types)
-    writer = Source(OPENCL, loop.dtype)
+    writer = Source(LANGUAGE, loop.dtype)
     _operands(writer, loop, types, lambda k: (f"p{len(wanted) + k}", f"j{len(wanted) + k}"))
     values = [writer.number(writer.value(e)) for e in exprs]
     parameters = [f"__global {source.storage(d)} *p{k}" for k, d in enumerate(wanted)]
@@ -191,7 +191,7 @@ def _sums(loop: Loop, e: E.Expr, types: tuple) -> tuple[str, dict]:
     count = len(types)
     line = (f"typedef struct {{ int n, nd; int shape[{source.AXES}]; int step[{max(count, 1)}][{source.AXES}]; "
             "int piece, pieces; } Line;\n")
-    writer = Source(OPENCL, loop.dtype)
+    writer = Source(LANGUAGE, loop.dtype)
     _operands(writer, loop, types, lambda k: (f"p{k + 1}", f"q{k + 1}"))
     value = writer.number(writer.value(e))
     walk = ["    int rest_ = k;", *[f"    long q{k + 1} = j{k + 1};" for k in range(count)],

@@ -1,0 +1,122 @@
+"""One device, as the kernels of this distribution need it: memory, programs and launches."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Machine"]
+
+
+class Machine(ABC):
+    """One device. A backend says how its library allocates, compiles and launches; all else is shared.
+
+    Parameters
+    ----------
+    index : int
+        Its number in the backend.
+
+    Attributes
+    ----------
+    backend, title : str
+        The name of the backend, and what the device is called.
+    fp64 : bool
+        It has double precision; without, functions on doubles run on the host, counted.
+    gpu : bool
+        Kernels suit it: products and windows run on the device. False for a CPU, where NumPy's on the same memory are faster.
+    parameter_bytes : int
+        How large the parameters of a kernel may be together.
+    xp : Functions
+        What kernels of operators call.
+    lock : threading.RLock
+        For what must not be done by two threads at once.
+    """
+
+    backend: str
+    title: str
+    fp64: bool
+    gpu: bool
+    parameter_bytes: int
+
+    def __init__(self, index: int) -> None:
+        from .xp import Functions
+
+        self.index = index
+        self.lock = threading.RLock()
+        self._kernels: dict[Any, Any] = {}
+        self._numbers: OrderedDict[Any, Any] = OrderedDict()
+        self.xp = Functions(self)
+
+    # ------------------------------------------------------------ what a backend defines
+    @abstractmethod
+    def allocate(self, nbytes: int) -> Any:
+        """Memory of at least that size (0 included), which is given back when the last reference goes.
+
+        Raises
+        ------
+        OutOfMemoryError
+        """
+
+    @abstractmethod
+    def upload(self, memory: Any, data: np.ndarray) -> None:
+        """Write bytes of the host to the beginning of ``memory``; when it returns, ``data`` may be changed."""
+
+    @abstractmethod
+    def move(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
+        """Copy bytes from one memory of the device to another, from and to these places."""
+
+    @abstractmethod
+    def mapped(self, a: Any) -> AbstractContextManager[np.ndarray]:
+        """The elements of an array as one of NumPy, to read (and, where ``gpu`` is False, to write) until the block ends."""
+
+    @abstractmethod
+    def compile(self, source: str, names: Iterable[str]) -> list[Any]:
+        """The kernels of these names in a program.
+
+        ``source`` is OpenCL C of the kind that CUDA understands too: see :mod:`mxcore_device.source`.
+
+        Raises
+        ------
+        MXNetError
+            With the compiler's messages and the lines that they mean.
+        """
+
+    @abstractmethod
+    def launch(self, kernel: Any, count: int, *arguments: Any) -> None:
+        """Have ``count`` work-items run, in groups of :data:`~mxcore_device.source.LOCAL_SIZE`, the last one perhaps in part.
+
+        Arguments are memory, or numbers and structures as bytes. Launches of one thread run in their order.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Wait for all that was launched; what failed in between is raised here."""
+
+    # ------------------------------------------------------------ shared
+    def kernel(self, key: Any, make: Callable[[], tuple[str, dict[Any, str]]]) -> Any:
+        """The kernel called ``key``; ``make()`` gives the source of a program, and the names in it by key."""
+        found = self._kernels.get(key)
+        if found is None:
+            with self.lock:
+                if key not in self._kernels:
+                    source, names = make()
+                    self._kernels.update(zip(names, self.compile(source, names.values()), strict=True))
+                found = self._kernels[key]
+        return found
+
+    def number(self, value: Any, dtype: np.dtype, make: Callable[[np.ndarray], Any]) -> Any:
+        """A number as an array of the device, made once: the next use finds it there."""
+        key = (np.asarray(value).tobytes() if isinstance(value, float) and not value else value), dtype
+        found = self._numbers.get(key)
+        if found is None:
+            with self.lock:
+                found = self._numbers[key] = make(np.asarray(value).astype(dtype))
+                if len(self._numbers) > 4096:
+                    self._numbers.popitem(last=False)
+        return found
