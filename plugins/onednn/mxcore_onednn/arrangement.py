@@ -13,7 +13,7 @@ import numpy as np
 
 from mxcore.registry.bound import Order, Spec
 
-from .codes import Arg
+from .codes import Arg, moved_as
 from .primitive import Call, Layout, address, aligned, layout_of, reorder
 
 __all__ = ["Incoming", "Outgoing", "Packed", "Room", "WeightView", "same_places"]
@@ -83,8 +83,8 @@ class Incoming:
         if same_places(array.strides, self._wanted, array.shape):
             call = None
         elif _regular(array):
-            target = Layout(array.shape, array.dtype, [s // array.dtype.itemsize for s in self._wanted])
-            call = Call(reorder(layout_of(array), target), [Arg.SRC, Arg.DST])
+            target = Layout(array.shape, moved_as(array.dtype), [s // array.dtype.itemsize for s in self._wanted])
+            call = Call(reorder(layout_of(array, moved_as(array.dtype)), target), [Arg.SRC, Arg.DST])
         else:
             call = _BY_NUMPY
         self._calls[array.strides] = call

@@ -4,7 +4,9 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["ANY", "TYPES", "Algorithm", "Arg", "Propagation", "Status", "type_code"]
+from mxcore.dtype import bfloat16
+
+__all__ = ["ANY", "TYPES", "Algorithm", "Arg", "Propagation", "Status", "moved_as", "type_code"]
 
 ANY = 1  #: format tag: oneDNN chooses the layout
 
@@ -19,6 +21,18 @@ def type_code(dtype: np.dtype) -> int:
     3
     """
     return TYPES[dtype.name]
+
+
+def moved_as(dtype: np.dtype) -> np.dtype:
+    """The type as which arrays of a type are copied into another order of axes.
+
+    oneDNN 3.2 has only slow copies of float16; bfloat16 has as many bits. (A signalling nan of either may become a quiet
+    one.)
+
+    >>> moved_as(np.dtype("float16")).name, moved_as(np.dtype("float32")).name
+    ('bfloat16', 'float32')
+    """
+    return bfloat16() if dtype.char == "e" else dtype
 
 
 class Status(IntEnum):

@@ -36,7 +36,7 @@ _MATRIX = 1 << 14  # numbers in a weight from which on a single window an image 
 
 def suits(g: Geometry) -> bool:
     """Whether this way is the faster one."""
-    if len(g.weight) > len(g.x) or g.y[0] < _IMAGES:
+    if len(g.weight) > len(g.x) or g.y[0] < _IMAGES or g.dtype != _FLOAT:
         return False
     if prod(g.y[2:]) == 1:
         return prod(g.weight) >= _MATRIX

@@ -20,12 +20,13 @@ from .codes import Algorithm, Arg, Propagation
 from .columns import ColumnsData, ColumnsLayer, ColumnsWeight, suits
 from .epilogue import match, operand_order
 from .library import Unsupported
+from .narrow import common, serves_narrow
 from .primitive import Binary, Call, Layout, PostOp, Primitive
 
 __all__ = ["Geometry", "bind_conv", "bind_conv_data", "bind_conv_weight", "bind_convolution", "bind_deconvolution",
            "geometry_of"]
 
-_FLOAT = np.dtype("float32")
+_FAMILY = ("kernel", "stride", "dilate", "pad", "num_group")
 _FEW = 4  # images of so few channels are rearranged by oneDNN itself
 
 
@@ -42,11 +43,12 @@ class Geometry(NamedTuple):
     gaps: tuple[int, ...]
     before: tuple[int, ...]
     after: tuple[int, ...]
+    dtype: np.dtype
 
 
 @functools.lru_cache(1024)
 def _geometry(x: tuple, weight: tuple, y: tuple, kernel: tuple, stride: tuple, dilate: tuple, pad: tuple | None,
-              groups: int) -> Geometry | None:
+              groups: int, dtype: np.dtype) -> Geometry | None:
     if 0 in x or 0 in weight or 0 in y:
         return None
     stride, dilate, before = geometry(kernel, stride, dilate, pad, x[2:], y[2:])
@@ -55,19 +57,27 @@ def _geometry(x: tuple, weight: tuple, y: tuple, kernel: tuple, stride: tuple, d
     if min(before) < 0 or any(a <= -s for a, s in zip(after, stride, strict=True)):
         return None
     grouped = (groups, weight[0] // groups, *weight[1:]) if groups > 1 else weight
-    return Geometry(x, grouped, y, stride, tuple(d - 1 for d in dilate), before, after)
+    return Geometry(x, grouped, y, stride, tuple(d - 1 for d in dilate), before, after, dtype)
 
 
-def geometry_of(x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...],
-                attrs: Mapping[str, Any]) -> Geometry | None:
-    """The geometry for channel-first shapes and the attributes of an operator of the family; None: not for oneDNN."""
-    return _geometry(x, weight, y, attrs["kernel"], attrs["stride"], attrs["dilate"], attrs["pad"], attrs["num_group"])
+def geometry_of(x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], attrs: Mapping[str, Any],
+                specs: Sequence[Spec | None]) -> Geometry | None:
+    """The geometry for channel-first shapes and the attributes of an operator of the family; None: not for oneDNN.
+
+    All of ``specs`` must have the same type.
+    """
+    dtype = common(specs)
+    return None if dtype is None else _geometry(x, weight, y, *[attrs[n] for n in _FAMILY], dtype)
 
 
 # ---------------------------------------------------------------- primitives
-def _layout(shape: tuple[int, ...], plain: bool = False) -> Layout:
+def _layout(shape: tuple[int, ...], dtype: np.dtype, plain: bool = False) -> Layout:
     order = plain_order(len(shape)) if plain else channels_last(len(shape))
-    return Layout(shape, _FLOAT, [s // 4 for s in Spec(shape, _FLOAT, order).strides])
+    return Layout(shape, dtype, _steps(shape, order))
+
+
+def _steps(shape: tuple[int, ...], order: Order) -> list[int]:
+    return [s // 4 for s in Spec(shape, np.dtype("float32"), order).strides]
 
 
 def _turned(g: Geometry) -> tuple[int, ...]:
@@ -87,34 +97,37 @@ def _windows(g: Geometry) -> tuple:
     return g.stride, g.gaps, g.before, g.after
 
 
-def _bias(channels: int, has: bool) -> Layout | None:
-    return Layout((channels,), _FLOAT, [1]) if has else None
+def _bias(channels: int, dtype: np.dtype, has: bool) -> Layout | None:
+    return Layout((channels,), dtype, [1]) if has else None
 
 
 def forward(g: Geometry, plain: bool = False, bias: bool = False, post: Sequence[PostOp] = (), hint: bool = False) -> Primitive:
     """``y`` from ``x``; with ``hint`` only the descriptor that primitives of gradients ask for."""
     made = Primitive("convolution_forward", Propagation.TRAINING if hint else Propagation.INFERENCE, Algorithm.CONVOLUTION,
-                     _layout(g.x, plain), Layout(g.weight, _FLOAT), _bias(g.y[1], bias), _layout(g.y, plain), *_windows(g),
-                     post=post, code=not hint)
+                     _layout(g.x, g.dtype, plain), Layout(g.weight, g.dtype), _bias(g.y[1], g.dtype, bias),
+                     _layout(g.y, g.dtype, plain), *_windows(g), post=post, code=not hint)
     return made if hint else _fast(made)
 
 
 def transposed(g: Geometry, bias: bool = False, post: Sequence[PostOp] = ()) -> Primitive:
     """``x`` from ``y``, as a layer of its own."""
-    return _fast(Primitive("deconvolution_forward", Propagation.INFERENCE, Algorithm.DECONVOLUTION, _layout(g.y),
-                           Layout(_turned(g), _FLOAT), _bias(g.x[1], bias), _layout(g.x), *_windows(g), post=post))
+    return _fast(Primitive("deconvolution_forward", Propagation.INFERENCE, Algorithm.DECONVOLUTION, _layout(g.y, g.dtype),
+                           Layout(_turned(g), g.dtype), _bias(g.x[1], g.dtype, bias), _layout(g.x, g.dtype), *_windows(g),
+                           post=post))
 
 
 def backward_data(g: Geometry, plain: bool = False) -> Primitive:
     """The gradient by ``x`` from that by ``y``."""
-    return _fast(Primitive("convolution_backward_data", Algorithm.CONVOLUTION, _layout(g.x, plain), Layout(g.weight, _FLOAT),
-                           _layout(g.y, plain), *_windows(g), forward(g, plain, hint=True)))
+    return _fast(Primitive("convolution_backward_data", Algorithm.CONVOLUTION, _layout(g.x, g.dtype, plain),
+                           Layout(g.weight, g.dtype), _layout(g.y, g.dtype, plain), *_windows(g),
+                           forward(g, plain, hint=True)))
 
 
 def backward_weights(g: Geometry, plain: bool = False) -> Primitive:
     """The gradient by the weight."""
-    return _fast(Primitive("convolution_backward_weights", Algorithm.CONVOLUTION, _layout(g.x, plain),
-                           Layout(g.weight, _FLOAT), None, _layout(g.y, plain), *_windows(g), forward(g, plain, hint=True)))
+    return _fast(Primitive("convolution_backward_weights", Algorithm.CONVOLUTION, _layout(g.x, g.dtype, plain),
+                           Layout(g.weight, g.dtype), None, _layout(g.y, g.dtype, plain), *_windows(g),
+                           forward(g, plain, hint=True)))
 
 
 # ---------------------------------------------------------------- bound calls
@@ -166,20 +179,16 @@ class _Layer(Bound):
             self._call(data, self._packed.memory, outs[0])
 
 
-def _all_float(specs: Sequence[Spec | None]) -> bool:
-    return all(s is None or s.dtype == _FLOAT for s in specs)
-
-
 def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                 epilogue: Epilogue | None, bias: bool, reverse: bool, plain: bool) -> Bound | None:
     side = _Side((attrs.get("layout") or "").endswith("C"), plain)
     own = len(ins) - (len(epilogue.names) if epilogue else 0)
     out = outs[0]
-    if not _all_float([*ins[:3 if bias else 2], *ins[own:], out]) or (side.last and epilogue and epilogue.names):
+    if side.last and epilogue and epilogue.names:
         return None
     data, result = side.first(ins[0].shape), side.first(out.shape)
     large, small = (result, data) if reverse else (data, result)
-    g = geometry_of(large, side.first(ins[1].shape), small, attrs)
+    g = geometry_of(large, side.first(ins[1].shape), small, attrs, [*ins[:3 if bias else 2], *ins[own:], out])
     post = match(epilogue, out, ins[own:], own)
     if g is None or post is None:
         return None
@@ -193,6 +202,7 @@ def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, An
         return None
 
 
+@serves_narrow(2)
 def bind_conv(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
               epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_conv``; ``plain`` asks for data in C order instead of channels last."""
@@ -204,12 +214,14 @@ def _has_bias(ins: Sequence[Spec | None], attrs: Mapping[str, Any], epilogue: Ep
     return own > 2 and ins[2] is not None and not attrs["no_bias"]
 
 
+@serves_narrow(3)
 def bind_convolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                      epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``Convolution``."""
     return _bind_layer(ins, outs, attrs, training, epilogue, _has_bias(ins, attrs, epilogue), False, plain)
 
 
+@serves_narrow(3)
 def bind_deconvolution(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                        epilogue: Epilogue | None = None) -> Bound | None:
     """``Deconvolution``."""
@@ -233,12 +245,13 @@ class _Data(Bound):
         self._call(ins[0], self._packed.memory, outs[0])
 
 
+@serves_narrow(2)
 def bind_conv_data(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                    epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_conv_data``."""
-    if epilogue is not None or not _all_float([*ins[:2], outs[0]]):
+    if epilogue is not None:
         return None
-    g = geometry_of(outs[0].shape, ins[1].shape, ins[0].shape, attrs)
+    g = geometry_of(outs[0].shape, ins[1].shape, ins[0].shape, attrs, [*ins[:2], outs[0]])
     try:
         if g is not None and suits(g):
             return ColumnsData(g, len(ins))
@@ -251,7 +264,7 @@ class _Weight(Bound):
     def __init__(self, g: Geometry, data: Spec, out: Spec, plain: bool) -> None:
         order = _Side(plain=plain).order(len(g.x))
         primitive = backward_weights(g, plain)
-        self._outgoing = Outgoing(primitive.layout(Arg.DIFF_WEIGHTS), Layout(g.weight, _FLOAT, _steps(g.weight)))
+        self._outgoing = Outgoing(primitive.layout(Arg.DIFF_WEIGHTS), _layout(g.weight, g.dtype, plain=True))
         self._call = Call(primitive, [Arg.SRC, Arg.DIFF_DST, Arg.DIFF_WEIGHTS])
         self._take = Incoming(data, order) if data.shape[1] <= _FEW else None
         self.in_orders, self.label = [None if self._take else order, order], primitive.label
@@ -267,16 +280,13 @@ class _Weight(Bound):
         """Nothing lasts."""
 
 
-def _steps(shape: tuple[int, ...]) -> list[int]:
-    return [s // 4 for s in Spec(shape, _FLOAT, plain_order(len(shape))).strides]
-
-
+@serves_narrow(2)
 def bind_conv_weight(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                      epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_conv_weight``."""
-    if epilogue is not None or not _all_float([*ins, outs[0]]):
+    if epilogue is not None:
         return None
-    g = geometry_of(ins[0].shape, outs[0].shape, ins[1].shape, attrs)
+    g = geometry_of(ins[0].shape, outs[0].shape, ins[1].shape, attrs, [*ins, outs[0]])
     try:
         if g is not None and suits(g):
             return ColumnsWeight(g)

@@ -20,6 +20,7 @@ from mxcore.registry.schema import Attrs
 from .arrangement import Incoming
 from .eager import remembered
 from .eltwise import bind_backward_gelu, bind_gelu
+from .narrow import FLOATS
 from .norm import bind_backward_batch_norm, bind_backward_layer_norm, bind_batch_norm, bind_layer_norm
 from .product import bind_backward_dot, bind_batch_dot, bind_dense, bind_dot
 from .softmax import bind_backward_log_softmax, bind_backward_softmax, bind_log_softmax, bind_softmax
@@ -36,21 +37,21 @@ class _Call:
             self.incoming.append(None if order is None or spec is None else Incoming(spec, order))
         for spec, order in zip(outs, bound.out_orders, strict=True):
             plain = order == plain_order(len(order))
-            self.outs.append((tuple(spec.shape[a] for a in order), None if plain else tuple(np.argsort(order))))
+            self.outs.append((tuple(spec.shape[a] for a in order), spec.dtype, None if plain else tuple(np.argsort(order))))
 
     def __call__(self, *arrays: np.ndarray | None) -> Any:
         ins = [a if f is None or a is None else f(a) for f, a in zip(self.incoming, arrays, strict=True)]
         outs = []
-        for shape, back in self.outs:
-            made = np.empty(shape, np.float32)
+        for shape, dtype, back in self.outs:
+            made = np.empty(shape, dtype)
             outs.append(made if back is None else made.transpose(back))
         self.run(ins, outs)
         return outs[0] if len(outs) == 1 else tuple(outs)
 
 
-def _spec(shape: tuple[int, ...], strides: tuple[int, ...]) -> Spec:
-    order: Order | None = order_of(shape, strides, 4)
-    return Spec(shape, np.dtype("float32"), order, False, None if order else strides)
+def _spec(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> Spec:
+    order: Order | None = order_of(shape, strides, dtype.itemsize)
+    return Spec(shape, dtype, order, False, None if order else strides)
 
 
 def _made(bind: Callable[..., Bound | None], name: str, places: tuple, values: tuple) -> _Call | None:
@@ -82,9 +83,9 @@ def _kernel(name: str, bind: Callable[..., Bound | None]) -> tuple[Callable, Cal
 
     def find(arrays: Sequence[Any], attrs: dict[str, Any]) -> _Call | None:
         for a in arrays:
-            if a is not None and a.dtype.char != "f":
+            if a is not None and a.dtype.char not in FLOATS:
                 return None
-        return made(tuple([None if a is None else (a.shape, a.strides) for a in arrays]), tuple(attrs.items()))
+        return made(tuple([None if a is None else (a.shape, a.strides, a.dtype) for a in arrays]), tuple(attrs.items()))
 
     def takes(*arrays: Any, **attrs: Any) -> bool:
         """Whether the kernel takes this call."""

@@ -22,8 +22,8 @@ from mxcore_numpy.openmp import openmp
 
 from .codes import Status
 
-__all__ = ["OneDNNError", "Thread", "Threads", "Unsupported", "engine", "function", "library", "locate", "missing",
-           "threads", "version"]
+__all__ = ["OneDNNError", "Thread", "Threads", "Unsupported", "engine", "function", "instructions", "library", "locate",
+           "missing", "threads", "version"]
 
 DISTRIBUTION, FILE = "onednn-cpu-gomp", "libdnnl.so.3"
 OVERRIDE = "MXCORE_ONEDNN_LIBRARY"
@@ -127,6 +127,15 @@ def version() -> str:
     get.restype = C.POINTER(_Version)
     v = get().contents
     return f"{v.major}.{v.minor}.{v.patch}"
+
+
+@functools.cache
+def instructions() -> int:
+    """The instruction sets that oneDNN uses on this machine, as bits of its ``dnnl_cpu_isa_t``.
+
+    ``ONEDNN_MAX_CPU_ISA`` in the environment takes some away.
+    """
+    return library().dnnl_get_effective_cpu_isa()
 
 
 # ---------------------------------------------------------------- engine and threads

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from mxcore.ops.pooling import Windows, windows
 from mxcore.registry.bound import Bound, Epilogue, Order, Spec, channels_last, plain_order
 
@@ -18,11 +16,10 @@ from .arrangement import Room
 from .codes import Algorithm, Arg, Propagation
 from .epilogue import match, operand_order
 from .library import Unsupported
+from .narrow import common, serves_narrow
 from .primitive import Binary, Call, Layout, PostOp, Primitive, aligned
 
 __all__ = ["bind_pool_scatter", "bind_pool_spread", "bind_pooling"]
-
-_FLOAT = np.dtype("float32")
 
 
 class _Pool:
@@ -32,18 +29,19 @@ class _Pool:
     ----------
     order : Order
         The memory order of the arrays, in axes of the operator.
-    output : tuple of int
-        Shape of the result.
+    small : Spec
+        The result.
     """
 
-    def __init__(self, shape: tuple[int, ...], attrs: Mapping[str, Any], kind: str, plain: bool) -> None:
+    def __init__(self, data: Spec, attrs: Mapping[str, Any], kind: str, plain: bool) -> None:
+        shape = data.shape
         w = windows(shape, *(attrs[n] for n in ("kernel", "global_pool", "pooling_convention", "stride", "pad", "layout")))
         last = w.first == 1
         ndim = len(shape)
         self.order: Order = plain_order(ndim) if last or plain else channels_last(ndim)
-        self.output = w.output(shape)
         self._algorithm = _algorithm(w, kind, attrs.get("count_include_pad"))
-        self._large, self._small = _layout(shape, self.order, last), _layout(self.output, self.order, last)
+        self.small = Spec(w.output(shape), data.dtype, self.order)
+        self._large, self._small = _layout(data.ordered(self.order), last), _layout(self.small, last)
         row = () if len(w.kernel) > 1 else (1,)  # an axis is pooled as an image of one row: there is fast code for those
         still = (0,) * len(row)
         self._windows = (row + w.stride, row + w.kernel, still + (0,) * len(w.kernel), still + w.pad, still + w.after)
@@ -78,17 +76,17 @@ def _algorithm(w: Windows, kind: str, include: bool | None) -> Algorithm:
     return Algorithm.POOL_AVG_WITH_PADDING
 
 
-def _layout(shape: tuple[int, ...], order: Order, last: bool) -> Layout:
-    steps = [s // 4 for s in Spec(shape, _FLOAT, order).strides]
+def _layout(spec: Spec, last: bool) -> Layout:
+    shape, steps = spec.shape, [s // spec.dtype.itemsize for s in spec.strides]
     if last:
         shape, steps = (shape[0], shape[-1], *shape[1:-1]), [steps[0], steps[-1], *steps[1:-1]]
     if len(shape) == 3:
         shape, steps = (*shape[:2], 1, shape[2]), [*steps[:2], steps[2] * shape[2], steps[2]]
-    return Layout(shape, _FLOAT, steps)
+    return Layout(shape, spec.dtype, steps)
 
 
 def _suits(specs: Sequence[Spec]) -> bool:
-    return all(s.dtype == _FLOAT and 0 not in s.shape for s in specs)
+    return common(specs) is not None and all(0 not in s.shape for s in specs)
 
 
 # ---------------------------------------------------------------- bound calls
@@ -108,6 +106,7 @@ class _Pooling(Bound):
         """Nothing lasts."""
 
 
+@serves_narrow(1, own="always")
 def bind_pooling(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                  epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``Pooling``; ``plain`` asks for data in C order instead of channels last."""
@@ -116,7 +115,7 @@ def bind_pooling(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, A
         return None
     post = match(epilogue, outs[0], ins[own:], own)
     try:
-        return None if post is None else _Pooling(_Pool(ins[0].shape, attrs, attrs["pool_type"], plain), post, ins[own:], outs[0])
+        return None if post is None else _Pooling(_Pool(ins[0], attrs, attrs["pool_type"], plain), post, ins[own:], outs[0])
     except Unsupported:
         return None
 
@@ -135,13 +134,14 @@ class _Spread(Bound):
         """Nothing lasts."""
 
 
+@serves_narrow(1, own="never")
 def bind_pool_spread(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                      epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_pool_spread``."""
     if epilogue is not None or not _suits([ins[0], outs[0]]):
         return None
     try:
-        return _Spread(_Pool(outs[0].shape, attrs, attrs["pool_type"], plain), len(ins))
+        return _Spread(_Pool(outs[0], attrs, attrs["pool_type"], plain), len(ins))
     except Unsupported:
         return None
 
@@ -152,7 +152,7 @@ class _Scatter(Bound):
         backward = pool.backward(forward)
         self._find = Call(forward, [Arg.SRC, Arg.DST, Arg.WORKSPACE])
         self._call = Call(backward, [Arg.DIFF_DST, Arg.WORKSPACE, Arg.DIFF_SRC])
-        self._bytes, self._room = forward.layout(Arg.WORKSPACE).nbytes, Room(Spec(pool.output, _FLOAT, pool.order))
+        self._bytes, self._room = forward.layout(Arg.WORKSPACE).nbytes, Room(pool.small)
         self.in_orders, self.out_orders = [pool.order, pool.order, None], [pool.order]
         self.label = f"pooling {backward.label}"
 
@@ -165,12 +165,13 @@ class _Scatter(Bound):
         """Nothing lasts."""
 
 
+@serves_narrow(2, own="never")
 def bind_pool_scatter(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                       epilogue: Epilogue | None = None, plain: bool = False) -> Bound | None:
     """``_pool_scatter``."""
     if epilogue is not None or not _suits([*ins[:2], outs[0]]):
         return None
     try:
-        return _Scatter(_Pool(ins[1].shape, attrs, "max", plain))
+        return _Scatter(_Pool(ins[1], attrs, "max", plain))
     except Unsupported:
         return None

@@ -109,10 +109,10 @@ class Layout:
             self._destroy(self.handle)
 
 
-def layout_of(array: np.ndarray) -> Layout:
-    """The layout of an array as it is, with any strides."""
+def layout_of(array: np.ndarray, dtype: np.dtype | None = None) -> Layout:
+    """The layout of an array as it is, with any strides; ``dtype`` may be another type of the same size."""
     size = array.dtype.itemsize
-    return Layout(array.shape, array.dtype, [s // size for s in array.strides])
+    return Layout(array.shape, dtype or array.dtype, [s // size for s in array.strides])
 
 
 # ---------------------------------------------------------------- attributes

@@ -17,11 +17,10 @@ from mxcore.registry.bound import Bound, Epilogue, Order, Spec, plain_order
 from .codes import Arg
 from .epilogue import match
 from .library import Unsupported
+from .narrow import common, serves_narrow
 from .primitive import Binary, Call, Layout, PostOp, Primitive, aligned, reorder
 
 __all__ = ["Factor", "Matrix", "bind_backward_dot", "bind_batch_dot", "bind_dense", "bind_dot"]
-
-_FLOAT = np.dtype("float32")
 
 
 # ---------------------------------------------------------------- arrays as matrices
@@ -34,16 +33,17 @@ class Matrix(NamedTuple):
     next_matrix: int
     next_row: int
     next_column: int
+    dtype: np.dtype
 
     @property
     def turned(self) -> Matrix:
         """Rows for columns."""
-        return Matrix(self.batch, self.columns, self.rows, self.next_matrix, self.next_column, self.next_row)
+        return Matrix(self.batch, self.columns, self.rows, self.next_matrix, self.next_column, self.next_row, self.dtype)
 
     def layout(self, batched: bool, chosen: bool = False) -> Layout:
         """For a primitive; with ``chosen`` the one that it likes best."""
         shape = (self.batch, self.rows, self.columns)[0 if batched else 1:]
-        return Layout(shape, _FLOAT, None if chosen else
+        return Layout(shape, self.dtype, None if chosen else
                       (self.next_matrix, self.next_row, self.next_column)[0 if batched else 1:])
 
 
@@ -65,7 +65,7 @@ def _matrix(spec: Spec, batch: int, rows: int) -> Matrix | None:
     None where the memory is not such that one axis has neighbours next to each other and the other a step that leads
     past them.
     """
-    steps = [s // 4 for s in spec.strides]
+    steps = [s // spec.dtype.itemsize for s in spec.strides]
     found = [_merged(spec.shape[part], steps[part]) for part in
              (slice(batch), slice(batch, batch + rows), slice(batch + rows, None))]
     if None in found:
@@ -80,7 +80,7 @@ def _matrix(spec: Spec, batch: int, rows: int) -> Matrix | None:
         fits = down == 1 and right >= m
     if count == 1:
         next_matrix = m * n
-    return Matrix(count, m, n, next_matrix, down, right) if fits and next_matrix > 0 else None
+    return Matrix(count, m, n, next_matrix, down, right, spec.dtype) if fits and next_matrix > 0 else None
 
 
 class Factor(NamedTuple):
@@ -121,7 +121,7 @@ class _Product(Bound):
     def __init__(self, a: Matrix, b: Matrix, c: Matrix, places: tuple[int, ...], static: bool, post: Sequence[PostOp],
                  orders: Sequence[Order | None], out: Order) -> None:
         batched, bias = c.batch > 1, len(places) > 2
-        line = Layout((1, c.columns), _FLOAT, (c.columns, 1)) if bias else None
+        line = Layout((1, c.columns), c.dtype, (c.columns, 1)) if bias else None
         given = b.layout(batched)
         primitive = Primitive("matmul", a.layout(batched), b.layout(batched, static or _worth_packing(a, b)), line,
                               c.layout(batched), post=post)
@@ -154,8 +154,6 @@ class _Product(Bound):
 
 def _flat(extra: Spec, out: Spec, c: Matrix) -> Spec | None:
     """An operand of an epilogue for the output as matrices: of its size, one line for all rows, or one number."""
-    if extra.dtype != _FLOAT:
-        return None
     if extra.shape == out.shape:
         shape: tuple[int, ...] = (c.batch, c.rows, c.columns)[0 if c.batch > 1 else 1:]
     elif extra.size == 1:
@@ -164,7 +162,7 @@ def _flat(extra: Spec, out: Spec, c: Matrix) -> Spec | None:
         shape = (c.columns,)
     else:
         return None
-    return Spec(shape, _FLOAT, plain_order(len(shape)))
+    return Spec(shape, out.dtype, plain_order(len(shape)))
 
 
 def _plain(spec: Spec) -> Spec:
@@ -187,7 +185,7 @@ def _bind(ins: Sequence[Spec | None], out: Spec, left: Factor, right: Factor, ba
     own = len(ins) - (len(epilogue.names) if epilogue else 0)
     places = (left.place, right.place, *(() if bias is None else (bias,)))
     given = [s for s in (ins[i] for i in places) if s is not None]
-    if len(given) < len(places) or any(s.dtype != _FLOAT or not s.size for s in (*given, out)):
+    if len(given) < len(places) or common([*given, out, *ins[own:]]) is None or not all(s.size for s in (*given, out)):
         return None
     orders: list[Order | None] = [None] * own
     a, orders[left.place] = _factor(given[0], batch, left)
@@ -199,7 +197,7 @@ def _bind(ins: Sequence[Spec | None], out: Spec, left: Factor, right: Factor, ba
     others = [s for s in ins[own:] if s is not None]
     extras = [e for e in (_flat(s, out, c) for s in others) if e is not None]
     shape = (c.batch, c.rows, c.columns)[0 if c.batch > 1 else 1:]
-    post = match(epilogue, _plain(Spec(shape, _FLOAT, None)), extras, own, plain_order(len(shape))) \
+    post = match(epilogue, _plain(Spec(shape, c.dtype, None)), extras, own, plain_order(len(shape))) \
         if len(extras) == len(ins) - own else None
     if post is None:
         return None
@@ -213,6 +211,7 @@ def _bind(ins: Sequence[Spec | None], out: Spec, left: Factor, right: Factor, ba
 
 
 # ---------------------------------------------------------------- operators
+@serves_narrow(2)
 def bind_dot(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
              epilogue: Epilogue | None = None) -> Bound | None:
     """``dot`` of arrays of two axes or more."""
@@ -225,6 +224,7 @@ def bind_dot(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[st
     return _bind(ins, outs[0], left, right, 0, free, training, epilogue)
 
 
+@serves_narrow(lambda attrs: (0, 2 - attrs["of"]))
 def bind_backward_dot(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                       epilogue: Epilogue | None = None) -> Bound | None:
     """``_backward_dot``: from C = A B come dA = dC B' and dB = A' dC, each transposed where its factor was."""
@@ -248,6 +248,7 @@ def _turned(f: Factor) -> Factor:
     return f._replace(turned=not f.turned)
 
 
+@serves_narrow(2)
 def bind_batch_dot(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                    epilogue: Epilogue | None = None) -> Bound | None:
     """``batch_dot``."""
@@ -258,6 +259,7 @@ def bind_batch_dot(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapp
                  training, epilogue)
 
 
+@serves_narrow(3)
 def bind_dense(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping[str, Any], training: bool,
                epilogue: Epilogue | None = None) -> Bound | None:
     """``FullyConnected``."""

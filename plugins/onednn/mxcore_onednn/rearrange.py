@@ -9,28 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from mxcore.registry.bound import Bound, Epilogue, Order, Spec, channels_last, plain_order
 
-from .codes import Arg
+from .codes import Arg, moved_as
 from .library import Unsupported
+from .narrow import FLOATS
 from .primitive import Call, Layout, reorder
 
 __all__ = ["bind_concat", "bind_copy", "bind_reshape"]
 
-_FLOAT = np.dtype("float32")
 _LEAST = 4096  # elements; NumPy is through with less before a call of oneDNN has begun
 
 
 def _fits(spec: Spec | None) -> bool:
     """Whether oneDNN takes such memory: each step leads past all places of the axes with smaller ones."""
-    if spec is None or spec.dtype != _FLOAT or spec.size == 0:
+    if spec is None or spec.dtype.char not in FLOATS or spec.size == 0:
         return False
-    reach = 4
+    reach = size = spec.dtype.itemsize
     for step, count in sorted(zip(spec.strides, spec.shape, strict=True)):
         if count > 1:
-            if step < reach or step % 4:
+            if step < reach or step % size:
                 return False
             reach = step * count
     return True
@@ -39,11 +37,12 @@ def _fits(spec: Spec | None) -> bool:
 def _steps(spec: Spec) -> list[int]:
     """Strides in elements; those of axes of length 1, where nothing depends on them, as in C order."""
     plain = spec.ordered(plain_order(len(spec.shape))).strides
-    return [(p if n == 1 else s) // 4 for n, s, p in zip(spec.shape, spec.strides, plain, strict=True)]
+    return [(p if n == 1 else s) // spec.dtype.itemsize for n, s, p in zip(spec.shape, spec.strides, plain, strict=True)]
 
 
 def _reorder(source: Spec, target: Sequence[int]) -> Call:
-    made = reorder(Layout(source.shape, _FLOAT, _steps(source)), Layout(source.shape, _FLOAT, target))
+    dtype = moved_as(source.dtype)
+    made = reorder(Layout(source.shape, dtype, _steps(source)), Layout(source.shape, dtype, target))
     if made.label.startswith("ref"):  # much slower than NumPy
         raise Unsupported(f"a copy by {made.label}")
     return Call(made, [Arg.SRC, Arg.DST])
@@ -126,7 +125,7 @@ def bind_concat(ins: Sequence[Spec | None], outs: Sequence[Spec], attrs: Mapping
                 epilogue: Epilogue | None = None) -> Bound | None:
     """``Concat``; channels stay last in memory where those of the first input lie so."""
     out = outs[0]
-    if epilogue is not None or out.size < _LEAST or not all(_fits(s) for s in ins):
+    if epilogue is not None or out.size < _LEAST or not all(_fits(s) and s.dtype == out.dtype for s in ins):  # type: ignore[union-attr]
         return None
     ndim = len(out.shape)
     last = channels_last(ndim)
