@@ -3,7 +3,9 @@
 A backend is two things. First ``xp``, a namespace of array functions named as in NumPy and the array API standard; the
 names are listed in :data:`XP`. Second a few methods for memory, transfer and random numbers. Raw arrays carry
 ``shape``, ``dtype`` (a ``numpy.dtype``), ``ndim`` and ``size``, support Python's arithmetic and comparison operators among
-themselves and with numbers, and basic indexing (a view, or a copy that ``setitem`` is never asked to write through).
+themselves and with numbers, and basic indexing (a view, or a copy that ``setitem`` is never asked to write through). Where
+there are views, ``base`` leads from a view to the array (or whatever object) that the memory belongs to, for which it is None
+or missing: a write to a view must be heard by who keeps something derived from the whole (:mod:`mxcore.runtime.watch`).
 """
 
 from __future__ import annotations

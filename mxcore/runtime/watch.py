@@ -21,8 +21,10 @@ _OUTSIDE: dict[int, weakref.ref] = {}
 
 
 def _owner(raw: Any) -> Any:
-    base = getattr(raw, "base", None)
-    return raw if base is None else base
+    """What the memory of an array belongs to: the end of the chain of its ``base``."""
+    while (base := getattr(raw, "base", None)) is not None:
+        raw = base
+    return raw
 
 
 class Watch:

@@ -1,14 +1,17 @@
 """The kit that judges a backend: ``python -m mxcore.testing.conformance --kind gpu``.
 
-Its author runs every operator's samples through every check, and the checks of memory, transfer, errors, threads, random
-numbers and of the functions of ``xp``. What a backend cannot do yet stands in a file of its own, one pattern of case names
-a line, each with a reason::
+Its author runs every operator's samples through every check; the checks of memory, of copies between all devices that are
+installed, of errors, threads, random numbers and of the functions of ``xp`` (``device:``); networks that are trained beside
+the CPU (``training:``); and a thousand steps of training that must leave nothing behind (``leak:``). What a backend cannot do
+yet stands in a file of its own, one pattern of case names a line, each with a reason::
 
     # no float64 in this device's math library
     erfinv-*:second    # erfinv is single precision only
     device:transfer_dlpack    # the driver cannot export memory
 
-The file is strict: a case in it that passes is a failure, and so is a pattern that fits no case. From pytest::
+The file is strict: a case in it that passes is a failure, and so is a pattern that fits no case. A check that cannot tell
+(memory, where neither the backend nor Python knows how much is in use) raises ``unittest.SkipTest`` and is listed with the
+reason, neither passed nor failed. From pytest::
 
     @pytest.mark.parametrize("case", conformance.cases("gpu"), ids=str)
     def test_backend(case):
@@ -27,12 +30,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from unittest import SkipTest
 
 from ..context import Context
 from ..errors import ArgumentError, FileFormatError
-from . import sampling
+from . import loopback, sampling
 from .checks import CHECKS, PORTABLE
 from .device_checks import device_checks
+from .leak_checks import leak_checks
+from .training_checks import training_checks
 
 __all__ = ["Case", "Report", "cases", "main", "read_xfails", "run"]
 
@@ -48,7 +54,7 @@ class Case:
         return self.name
 
     def run(self) -> None:
-        """Raises whatever is wrong."""
+        """Raises whatever is wrong, and ``unittest.SkipTest`` (a skip for pytest too) where nobody can tell."""
         with warnings.catch_warnings():  # overflow and nan are values to operators
             warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"mxcore")
             self.check()
@@ -63,6 +69,7 @@ class Report:
     passed : int
     failed : dict of case name to what went wrong
     expected : dict of case name to the reason why it was expected to fail
+    skipped : dict of case name to why nobody can tell
     fixed : list of names of cases that were expected to fail and passed
     idle : list of patterns in the file that fit no case
     """
@@ -71,6 +78,7 @@ class Report:
     passed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     expected: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     fixed: list[str] = field(default_factory=list)
     idle: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -82,13 +90,17 @@ class Report:
         lines = [f"FAILED {name}: {text}" for name, text in self.failed.items()]
         lines += [f"PASSED, but is expected to fail: {name}; take it out of the file" for name in self.fixed]
         lines += [f"NO CASE fits the pattern {pattern!r}; take it out of the file" for pattern in self.idle]
+        lines += [f"SKIPPED {name}: {reason}" for name, reason in self.skipped.items()]
         lines.append(f"{self.kind}: {self.passed} passed, {len(self.failed)} failed, {len(self.expected)} failed as expected, "
-                     f"{len(self.fixed)} passed unexpectedly, in {self.seconds:.1f} s")
+                     f"{len(self.fixed)} passed unexpectedly, {len(self.skipped)} skipped, in {self.seconds:.1f} s")
         return "\n".join(lines)
 
 
 def cases(kind: str, device_id: int = 0) -> list[Case]:
-    """All cases for a device: ``"device:<check>"`` and ``"<operator>-<sample>:<check>"``.
+    """All cases for a device.
+
+    Their names are ``"device:<check>"``, ``"training:<network>-<mode>-<optimizer>"``, ``"leak:<what>-<mode>"`` and
+    ``"<operator>-<sample>:<check>"``. The loopback backend is installed, so that there are always devices of another kind.
 
     Parameters
     ----------
@@ -96,12 +108,11 @@ def cases(kind: str, device_id: int = 0) -> list[Case]:
         As in :class:`mxcore.Context`: ``"cpu"``, ``"gpu"``, or the name of a backend.
     device_id : int
     """
-    if kind == "loopback":
-        from . import loopback
-
-        loopback.install()
+    loopback.install()
     ctx = Context(kind, device_id)
-    found = [Case(f"device:{name}", partial(f, ctx)) for name, f in device_checks().items()]
+    found = [Case(f"{part}:{name}", partial(f, ctx))
+             for part, checks in (("device", device_checks()), ("training", training_checks()), ("leak", leak_checks()))
+             for name, f in checks.items()]
     for s in sampling.load():
         found += [Case(f"{s.id}:{name}", partial(CHECKS[name], s, ctx)) for name in PORTABLE]
     return found
@@ -163,6 +174,8 @@ def run(kind: str, xfails: str | Path | None = None, *, only: str = "", device_i
         used.update(fitting)
         try:
             case.run()
+        except SkipTest as reason:
+            report.skipped[case.name] = str(reason)
         except Exception as error:
             if fitting:
                 report.expected[case.name] = patterns[fitting[0]]

@@ -1,8 +1,12 @@
-"""What a device has to do beside computing operators: memory, transfer, errors, threads, random numbers."""
+"""What a device has to do beside computing operators: memory, transfer, errors, threads, random numbers.
+
+:mod:`.training_checks` and :mod:`.leak_checks` have those of training and of what is kept.
+"""
 
 from __future__ import annotations
 
 import pickle
+import queue
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -10,17 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from .. import autograd
+from .. import autograd, plugins
 from .. import ndarray as nd
 from ..context import Context, cpu
 from ..dtype import CODES, dtype_of
 from ..errors import ContextError, DTypeError, MXNetError, OutOfMemoryError, ShapeError
+from ..gluon import nn
 from ..runtime import random as mx_random
 from ..runtime.backend import RNG, XP
-from ..runtime.device import device_of
+from ..runtime.device import device_count, device_of
 from .functions import check_function, check_operators
+from .leak_checks import memory_bytes_returned, memory_returned
+from .training_checks import TASKS, course, filled
 
-__all__ = ["DEVICE_CHECKS", "device_checks"]
+__all__ = ["DEVICE_CHECKS", "device_checks", "visible"]
 
 
 def _same(got: Any, want: Any, what: str) -> None:
@@ -114,23 +121,67 @@ def memory_reports(ctx: Context) -> None:
     _same(x, np.full(3, 2, np.float32), "a result after synchronize and empty_cache")
 
 
+def memory_writes_are_heard(ctx: Context) -> None:
+    """What compiled programs keep of parameters is made anew when one was written: whole, in part, through views of views."""
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 1, in_channels=4), nn.BatchNorm(in_channels=4))  # folded: one weight follows from five parameters
+    net.initialize(ctx=ctx)
+    net.hybridize()
+    x = nd.array(np.random.default_rng(0).normal(size=(2, 4, 3, 3)), ctx=ctx)
+    weight, bias = net[0].weight.data(ctx), net[0].bias.data(ctx)
+    for name, target in (("whole", weight), ("a row", weight[1:2]), ("a view of a view", weight.reshape((2, 8))[1:][0])):
+        for value in (2.0, 3.0):  # the second time nothing but the write tells
+            net(x)
+            target[:] = value
+            target += 1
+            want = nd.Convolution(x, weight, bias, kernel=(1, 1), num_filter=4) / (1 + 1e-5) ** 0.5
+            np.testing.assert_allclose(net(x).asnumpy(), want.asnumpy(), rtol=1e-4, atol=1e-4,
+                                       err_msg=f"a compiled network after its weight was written ({name})")
+
+
 # ---------------------------------------------------------------- transfer
+def visible() -> list[Context]:
+    """The CPU, and the devices of all installed backends, each by the backend's name; of each backend two at most."""
+    names = sorted({info.name for info in plugins.backend_infos()})
+    return [cpu(), *(Context(name, i) for name in names for i in range(min(device_count(name), 2)))]
+
+
+def _own(ctx: Context) -> list[Context]:
+    """The devices of the kind, three at most; of the CPU, whose numbers mean the same memory, two."""
+    count = 2 if ctx.device_type == "cpu" else device_count(ctx.device_type)
+    return list(dict.fromkeys([ctx, *(Context(ctx.device_type, i) for i in range(min(count, 3)))]))
+
+
 def transfer_between_devices(ctx: Context) -> None:
-    """To the CPU and back, and to every other device of the kind; gradients too."""
-    a = np.random.default_rng(0).uniform(size=(5, 7)).astype(np.float32)
-    others = [Context(ctx.device_type, i) for i in range(min(device_of(ctx).backend.device_count(), 3))]
-    for other in (cpu(), *others):
-        x = nd.array(a, ctx=ctx)
-        y = x.as_in_context(other)
-        _same(y, a, f"{ctx} to {other}")
-        if y.context != other:
-            raise AssertionError(f"as_in_context({other}) is on {y.context}")
-        z = nd.zeros((5, 7), ctx=ctx)
-        (y * 2).copyto(z)
-        _same(z, a * 2, f"copyto from {other} to {ctx}")
-        if other != ctx:
+    """Between each device of the kind and every device that is visible, both ways: bit for bit, into memory of its own."""
+    own = _own(ctx)
+    pairs = [(here, there) for here in own for there in dict.fromkeys([*own, *visible()])]
+    for source, target in dict.fromkeys([*pairs, *((there, here) for here, there in pairs)]):
+        what = f"from {source} to {target}"
+        for name in ("float32", "float64", "bfloat16", "int64", "bool"):
+            a = (np.arange(12).reshape(3, 4) % 5).astype(dtype_of(name))
+            x = nd.array(a, ctx=source, dtype=a.dtype)
+            y = x.as_in_context(target)
+            _same(y, a, f"{name} {what}")
+            if y.context != target:
+                raise AssertionError(f"as_in_context {what} is on {y.context}")
+            z = nd.zeros((3, 4), ctx=target, dtype=a.dtype)
+            x[1:].copyto(z[1:])
+            _same(z, np.concatenate([np.zeros_like(a[:1]), a[1:]]), f"a part of an array of {name}, into a part, {what}")
+            z[:] = x
+            _same(z, a, f"an array of {name}, assigned {what}")
+            x.T.copyto(z.reshape((4, 3)))
+            _same(z, np.ascontiguousarray(a.T).reshape(3, 4), f"a transposed array of {name} {what}")
+            y = x.copyto(target)
             y[:] = 0
-            _same(x, a, f"the array on {ctx}, after its copy on {other} was written")
+            _same(x, a, f"an array of {name}, after its copy {what} was written,")
+        _same(nd.zeros((0, 3), ctx=source).copyto(target), np.zeros((0, 3), np.float32), f"an empty array {what}")
+
+
+def transfer_of_gradients(ctx: Context) -> None:
+    """A gradient is on the device of its array, and has its history from there alone."""
+    a = np.random.default_rng(0).uniform(size=(5, 7)).astype(np.float32)
+    x = nd.array(a).as_in_context(ctx)
     x.attach_grad()
     with autograd.record():
         y = (x * x).sum()
@@ -174,17 +225,36 @@ def errors_are_explained(ctx: Context) -> None:
 
 
 def errors_of_devices(ctx: Context) -> None:
-    """Arrays of different devices do not meet; devices that are not there are named."""
-    count = device_of(ctx).backend.device_count()
-    others = [] if ctx.device_type == "cpu" else [cpu()]
-    if count > 1:
-        others.append(Context(ctx.device_type, (ctx.device_id + 1) % count))
-    here = nd.ones((2, 1), ctx=ctx)
-    for other in others:
-        there = nd.ones((2, 1), ctx=other)
-        _raises(ContextError, partial(nd.broadcast_add, here, there), str(ctx), str(other))
-        _raises(ContextError, partial(nd.concat, here, there), str(ctx), str(other))
+    """Arrays of different devices do not meet, whichever; devices that are not there are named."""
+    here = nd.ones((2, 2), ctx=ctx)
+    net = nn.Dense(2, in_units=2)
+    net.initialize(ctx=ctx)
+    for other in dict.fromkeys([*_own(ctx), *visible()]):
+        if other == ctx:
+            continue
+        there = nd.ones((2, 2), ctx=other)
+
+        def add_in_place(there: nd.NDArray = there) -> nd.NDArray:
+            mine = here.copy()
+            mine += there
+            return mine
+
+        def record(there: nd.NDArray = there) -> nd.NDArray:
+            here.attach_grad()
+            with autograd.record():
+                return nd.dot(here, there)
+
+        for f in (partial(nd.broadcast_add, here, there), partial(nd.concat, here, there), partial(nd.dot, there, here),
+                  add_in_place, record, partial(nd.FullyConnected, there, here, num_hidden=2, no_bias=True)):
+            _raises(ContextError, f, str(ctx), str(other))
+        for hybridized in (False, True):
+            net.hybridize(hybridized)
+            net(here)
+            _raises(MXNetError, partial(net, there), str(ctx), str(other))
+            _same(net(here), net(here).asnumpy(), "a network after an input of another device")
+    _same(here + here, np.full((2, 2), 2, np.float32), "a sum after errors")
     if ctx.device_type != "cpu":
+        count = device_count(ctx.device_type)
         _raises(ContextError, lambda: nd.ones((2,), ctx=Context(ctx.device_type, count + 5)), str(count))
 
 
@@ -251,6 +321,50 @@ def threads_keep_apart(ctx: Context) -> None:
     _in_threads(work, 2)
     if seen != [(False, True)]:
         raise AssertionError(f"the second thread recorded: {seen}")
+
+
+def threads_train(ctx: Context) -> None:
+    """Threads train hybridized networks of their own and ask a common one, all at once: each gets what it gets alone."""
+    common = filled(TASKS["mlp"], ctx)
+    common.hybridize()
+    inputs = [nd.array(np.random.default_rng(i).normal(size=(i + 1, 10)), ctx=ctx) for i in range(6)]
+    answers = [common(x).asnumpy() for x in inputs]
+    ways = [("mlp", "sgd", "hybridized"), ("convnet", "adam", "hybridized"), ("mlp", "adam", "eager")]
+    alone = [course(TASKS[net], ctx, optimizer, mode, seed=9, steps=5) for net, optimizer, mode in ways]
+
+    def work(i: int) -> None:
+        net, optimizer, mode = ways[i % 3]
+        losses, outputs = course(TASKS[net], ctx, optimizer, mode, seed=9, steps=5)
+        np.testing.assert_allclose(losses, alone[i % 3][0], rtol=1e-4, err_msg=f"the losses of {ways[i % 3]} in thread {i}")
+        np.testing.assert_allclose(outputs, alone[i % 3][1], rtol=1e-2, atol=1e-3, err_msg=f"{ways[i % 3]} in thread {i}")
+        for _ in range(5):
+            np.testing.assert_allclose(common(inputs[i]).asnumpy(), answers[i], rtol=1e-4, atol=1e-5,
+                                       err_msg=f"the common network in thread {i}")
+
+    _in_threads(work)
+
+
+def threads_hand_over(ctx: Context) -> None:
+    """What one thread has computed, another computes on with at once, without waiting for the device."""
+    ready: queue.Queue[nd.NDArray | None] = queue.Queue()
+    sums: list[nd.NDArray] = []
+
+    def work(i: int) -> None:
+        if i == 0:
+            try:
+                for k in range(30):
+                    x: Any = nd.full((64, 64), k, ctx=ctx)
+                    for _ in range(4):
+                        x = nd.dot(x, nd.full((64, 64), 1 / 64, ctx=ctx))
+                    ready.put(x)
+            finally:
+                ready.put(None)
+        else:
+            while (given := ready.get(timeout=60)) is not None:
+                sums.append((given * 2).mean())
+
+    _in_threads(work, 2)
+    _same(nd.concat(*sums, dim=0), np.arange(30, dtype=np.float32) * 2, "means that a second thread took")
 
 
 # ---------------------------------------------------------------- random numbers
@@ -331,9 +445,10 @@ def _function_check(name: str) -> Callable[[Context], None]:
 #: name -> check of a device
 DEVICE_CHECKS: dict[str, Callable[[Context], None]] = {
     f.__name__: f for f in (
-        memory_round_trip, memory_is_copied, memory_empty, memory_views, memory_reports, transfer_between_devices,
-        transfer_dlpack, transfer_pickle, errors_are_explained, errors_of_devices, errors_of_memory, threads_compute,
-        threads_keep_apart, random_streams, random_generator, raw_operators)
+        memory_round_trip, memory_is_copied, memory_empty, memory_views, memory_writes_are_heard, memory_reports,
+        memory_returned, memory_bytes_returned, transfer_between_devices, transfer_of_gradients, transfer_dlpack,
+        transfer_pickle, errors_are_explained, errors_of_devices, errors_of_memory, threads_compute, threads_keep_apart,
+        threads_train, threads_hand_over, random_streams, random_generator, raw_operators)
 }
 
 

@@ -23,7 +23,7 @@ __all__ = ["Buffer", "LoopbackBackend", "install"]
 class Buffer:
     """An array that shows nothing of what it is made of."""
 
-    __slots__ = ("_a",)
+    __slots__ = ("__weakref__", "_a")
     __array_ufunc__ = None
     __array_priority__ = 2000.0
 
@@ -34,6 +34,7 @@ class Buffer:
     dtype = property(lambda self: self._a.dtype)
     ndim = property(lambda self: self._a.ndim)
     size = property(lambda self: self._a.size)
+    base = property(lambda self: self._a if self._a.base is None else self._a.base)
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError("a raw array of the loopback backend was given to NumPy; use xp, or backend.to_host")

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections import Counter as Tally
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -434,7 +435,11 @@ def test_memory_that_results_hold(file):
 
 
 def test_memory_of_arrays_that_cannot_be_watched(file, monkeypatch):
+    def refuse(raw, gone):
+        raise TypeError(f"cannot create weak reference to {type(raw).__name__!r} object")
+
     ctx = mx.Context("loopback")
+    monkeypatch.setattr("mxcore.runtime.profile.weakref", SimpleNamespace(ref=refuse))
     monkeypatch.setattr(type(nd.ones(2, ctx=ctx)._dev.backend), "memory_info", lambda self, index: (300, 1000))
     p.dumps(reset=True)
     nd.ones(2, ctx=ctx)
