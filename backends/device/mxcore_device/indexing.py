@@ -1,4 +1,4 @@
-"""Reading and writing by indices that are arrays: gather, scatter, scattered sums; what orders is left to the host."""
+"""Reading and writing by indices that are arrays: gather, scatter, scattered sums; libraries or the host put in order."""
 
 from __future__ import annotations
 
@@ -306,9 +306,12 @@ def _added(x: np.ndarray, places: np.ndarray, values: np.ndarray, c: _Chosen) ->
 def _install() -> None:
     for name in ("nonzero", "sort", "argsort", "argtop", "unique", "searchsorted", "bincount"):
         def function(self: Indexing, *operands: Any, name: str = name, **options: Any) -> Any:
+            ordering = self.machine.ordering(name)
+            if ordering is not None:
+                return ordering(*operands, **options)
             return on_host(self.machine, name, getattr(REFERENCE, name), *operands, **options)
 
-        function.__name__, function.__doc__ = name, f"NumPy's ``{name}``, on the host."
+        function.__name__, function.__doc__ = name, f"NumPy's ``{name}``; on the host, unless the backend has a library for it."
         setattr(Indexing, name, function)
 
 

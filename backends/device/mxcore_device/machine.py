@@ -98,6 +98,24 @@ class Machine(ABC):
     def finish(self) -> None:
         """Wait for all that was launched; what failed in between is raised here."""
 
+    # ------------------------------------------------------------ what a backend may define
+    def product(self, new: Any, a: Any, b: Any) -> bool:
+        """Write the product of matrices (the last two axes, all others equal) into ``new``; False: by our own kernel."""
+        return False
+
+    def convolution(self, kind: str, new: Any, a: Any, b: Any, groups: int, stride: tuple[int, ...], dilate: tuple[int, ...],
+                    pad: tuple[int, ...]) -> bool:
+        """Write a convolution (``forward``), or its gradient by ``data`` or ``weight``, of dense arrays into ``new``.
+
+        ``a`` and ``b`` are data and weight, output gradient and weight, or data and output gradient. False: by the kernels of
+        this package.
+        """
+        return False
+
+    def ordering(self, function: str) -> Callable[..., Any] | None:
+        """A function of ``xp`` that orders or counts (``sort``, ``unique``) on the device; None: the host does it, counted."""
+        return None
+
     # ------------------------------------------------------------ shared
     def kernel(self, key: Any, make: Callable[[], tuple[str, dict[Any, str]]]) -> Any:
         """The kernel called ``key``; ``make()`` gives the source of a program, and the names in it by key."""

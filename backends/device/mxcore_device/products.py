@@ -130,8 +130,8 @@ class Products:
         if not machine.gpu:
             return routed(machine, "matmul", _matmul_into, shape, dtype, a, b)
         new = empty(machine, shape, dtype)
-        if new.size:
-            wide_a, wide_b = broadcast_to(a, (*batch, m, k)), broadcast_to(b, (*batch, k, n))
+        wide_a, wide_b = broadcast_to(a, (*batch, m, k)), broadcast_to(b, (*batch, k, n))
+        if new.size and not machine.product(new, wide_a, wide_b):
             plan = source.layout(batch, new.strides[:-2], wide_a.strides[:-2], wide_b.strides[:-2])
             kernel = machine.kernel(("gemm", dtype), lambda: _program(dtype))
             machine.launch(kernel, tiles(m, n) * prod(batch) * LOCAL_SIZE, new.memory, a.memory, b.memory,

@@ -107,14 +107,21 @@ def _served(machine: Any, dtype: np.dtype) -> bool:
     return source.is_float(dtype) and (machine.fp64 or dtype.name != "float64")
 
 
-def _run(name: str, machine: Any, new: Array, a: Array, b: Array, sizes: tuple[int, ...], geometry: bytes) -> Array:
-    """``sizes``: m, n, k, groups, channels and filters of a group, places of input and output, taps."""
+_KERNELS = {"forward": "conv", "data": "conv_data", "weight": "conv_weight"}
+
+
+def _run(kind: str, machine: Any, new: Array, a: Array, b: Array, sizes: tuple[int, ...], windows: tuple[Any, ...]) -> Array:
+    """By a library of the backend, or else by a kernel of this module.
+
+    ``sizes``: the product's m, n, k; groups, channels and filters of a group, places of input and output, taps of a window.
+    ``windows``: sizes of input and output, then of windows, strides, dilations and padding.
+    """
     if new.size:
         dtype = new.dtype
-        count = tiles(*sizes[:2]) * sizes[3] * LOCAL_SIZE
         a, b = [x if not x.offset and x.dense else machine.xp.copy(x) for x in (a, b)]
-        machine.launch(machine.kernel((name, dtype), lambda: _program(dtype)), count, new.memory, a.memory, b.memory,
-                       pack("9i", *sizes) + geometry)
+        if not machine.convolution(kind, new, a, b, sizes[3], *windows[3:]):
+            kernel = machine.kernel((_KERNELS[kind], dtype), lambda: _program(dtype))
+            machine.launch(kernel, tiles(*sizes[:2]) * sizes[3] * LOCAL_SIZE, new.memory, b.memory, a.memory, pack("9i", *sizes) + _packed(*windows))
     return new
 
 
@@ -143,7 +150,7 @@ def conv(xp: Any, data: Array, weight: Array, like: Any = None, **attrs: Any) ->
     filters, channels, taps, outs = weight.shape[0] // groups, weight.shape[1], prod(kernel), prod(small)
     new = empty(machine, (data.shape[0], weight.shape[0], *small), dtype)
     sizes = filters, data.shape[0] * outs, channels * taps, groups, channels, filters, prod(data.shape[2:]), outs, taps
-    return _run("conv", machine, new, weight, data, sizes, _packed(data.shape[2:], small, kernel, stride, dilate, pad))
+    return _run("forward", machine, new, data, weight, sizes, (data.shape[2:], small, kernel, stride, dilate, pad))
 
 
 def conv_data(xp: Any, dy: Array, weight: Array, like: Any = None, **attrs: Any) -> Array:
@@ -157,7 +164,7 @@ def conv_data(xp: Any, dy: Array, weight: Array, like: Any = None, **attrs: Any)
     filters, channels, taps, ins = weight.shape[0] // groups, weight.shape[1], prod(kernel), prod(large)
     new = empty(machine, (dy.shape[0], channels * groups, *large), dtype)
     sizes = channels, dy.shape[0] * ins, filters * taps, groups, channels, filters, ins, prod(dy.shape[2:]), taps
-    return _run("conv_data", machine, new, weight, dy, sizes, _packed(large, dy.shape[2:], kernel, stride, dilate, pad))
+    return _run("data", machine, new, dy, weight, sizes, (large, dy.shape[2:], kernel, stride, dilate, pad))
 
 
 def conv_weight(xp: Any, data: Array, dy: Array, **attrs: Any) -> Array:
@@ -170,7 +177,7 @@ def conv_weight(xp: Any, data: Array, dy: Array, **attrs: Any) -> Array:
     filters, channels, taps, outs = dy.shape[1] // groups, data.shape[1] // groups, prod(kernel), prod(small)
     new = empty(machine, (dy.shape[1], channels, *kernel), dtype)
     sizes = filters, channels * taps, dy.shape[0] * outs, groups, channels, filters, prod(data.shape[2:]), outs, taps
-    return _run("conv_weight", machine, new, dy, data, sizes, _packed(data.shape[2:], small, kernel, stride, dilate, pad))
+    return _run("weight", machine, new, data, dy, sizes, (data.shape[2:], small, kernel, stride, dilate, pad))
 
 
 # ---------------------------------------------------------------- pooling

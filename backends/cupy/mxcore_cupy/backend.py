@@ -1,0 +1,65 @@
+"""The backend object: devices of CUDA, CuPy's pools, and sharing arrays with other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from mxcore_device.arrays import Array
+from mxcore_device.backend import DeviceBackend
+
+from .devices import CudaMachine, count, machine, opened, view
+
+__all__ = ["CudaBackend"]
+
+
+class CudaBackend(DeviceBackend):
+    """See :class:`mxcore.runtime.backend.Backend`."""
+
+    name: ClassVar[str] = "cupy"
+
+    def __init__(self) -> None:
+        count()  # fails here, with what to do, where there is no device
+
+    def machine(self, index: int) -> CudaMachine:
+        """The device of a number, opened at first use."""
+        return machine(index)
+
+    def opened(self) -> Iterable[CudaMachine]:
+        """The devices in use by this process."""
+        return opened()
+
+    def device_count(self) -> int:
+        """The devices that ``CUDA_VISIBLE_DEVICES`` shows."""
+        return count()
+
+    def memory_info(self, index: int) -> tuple[int, int]:
+        """Free and total bytes, as the driver tells; what CuPy's pool holds for the next arrays counts as free."""
+        one = machine(index)
+        one.enter()
+        free, total = one.cupy.cuda.runtime.memGetInfo()
+        return int(free + one.cupy.get_default_memory_pool().free_bytes()), int(total)
+
+    def empty_cache(self, index: int) -> None:
+        """Give the pool's free memory back to the driver."""
+        one = machine(index)
+        one.enter()
+        one.cupy.get_default_memory_pool().free_all_blocks()
+
+    def to_dlpack(self, raw: Array, **options: Any) -> Any:
+        """A capsule that shares the memory."""
+        return view(raw).__dlpack__(**options)
+
+    def dlpack_device(self, raw: Array) -> tuple[int, int]:
+        """CUDA, and the number of the device."""
+        kind, index = view(raw).__dlpack_device__()
+        return int(kind), int(index)
+
+    def from_dlpack(self, value: Any) -> Array:
+        """An array that shares memory with another library's on a device of CUDA."""
+        import cupy
+
+        found = cupy.from_dlpack(value)
+        size = found.dtype.itemsize
+        strides = tuple([s // size for s in found.strides])
+        return Array(machine(found.device.id), found.data, found.dtype, found.shape, strides)

@@ -1,0 +1,86 @@
+// What programs for CUDA need, on the host: threads of a block take turns at barriers.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <tuple>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+using namespace std;
+
+struct Place { unsigned x, y, z; };
+static Place threadIdx, blockIdx;
+
+static inline float cospi(float x) { return cos(3.14159265358979323846f * x); }
+static inline double cospi(double x) { return cos(3.14159265358979323846 * x); }
+template <class To, class From> static To bits(From x) { To y; memcpy(&y, &x, sizeof y); return y; }
+static inline float __int_as_float(int x) { return bits<float>(x); }
+static inline float __uint_as_float(unsigned x) { return bits<float>(x); }
+static inline int __float_as_int(float x) { return bits<int>(x); }
+static inline unsigned __float_as_uint(float x) { return bits<unsigned>(x); }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)(((uint64_t)a * b) >> 32); }
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+  return (unsigned long long)(((unsigned __int128)a * b) >> 64);
+}
+static inline int atomicCAS(int *place, int old, int now) { int was = *place; if (was == old) *place = now; return was; }
+static inline float from_half(unsigned short x) { return (float)bits<_Float16>(x); }
+template <class Number> static unsigned short to_half(Number x) { return bits<unsigned short>((_Float16)x); }
+
+// ---- a block: one context for each thread, resumed in turn until all have ended
+static ucontext_t scheduler;
+static vector<ucontext_t> contexts;
+static vector<vector<char>> stacks;
+static vector<bool> ended;
+static unsigned current;
+static void (*body)(void *);
+static void *body_data;
+
+static void __syncthreads() { unsigned me = current; swapcontext(&contexts[me], &scheduler); }
+static void entry() { body(body_data); ended[current] = true; }
+
+static void run_block(unsigned threads) {
+  contexts.resize(threads); stacks.resize(threads); ended.assign(threads, false);
+  for (unsigned t = 0; t < threads; ++t) {
+    stacks[t].resize(1 << 16);
+    getcontext(&contexts[t]);
+    contexts[t].uc_stack.ss_sp = stacks[t].data();
+    contexts[t].uc_stack.ss_size = stacks[t].size();
+    contexts[t].uc_link = &scheduler;
+    makecontext(&contexts[t], entry, 0);
+  }
+  for (bool left = true; left;) {
+    left = false;
+    for (current = 0; current < threads; ++current)
+      if (!ended[current]) {
+        threadIdx.x = current;
+        swapcontext(&scheduler, &contexts[current]);
+        left |= !ended[current];
+      }
+  }
+}
+
+template <class... A> struct Call { void (*f)(A...); void **p; };
+template <class... A, size_t... I> static void apply_one(void (*f)(A...), void **p, index_sequence<I...>) {
+  f(*(remove_reference_t<A> *)p[I]...);
+}
+template <class... A> static void run(void (*f)(A...), void **p, unsigned grid, unsigned block, bool together) {
+  Call<A...> call{f, p};
+  for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
+    if (!together) {
+      for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) apply_one(f, p, index_sequence_for<A...>{});
+    } else {
+      body = [](void *data) { auto *c = (Call<A...> *)data; apply_one(c->f, c->p, index_sequence_for<A...>{}); };
+      body_data = &call;
+      run_block(block);
+    }
+  }
+}
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static
+#define __launch_bounds__(n)
+#define ulong ulong_of_the_device  // the host's headers have a type of this name
