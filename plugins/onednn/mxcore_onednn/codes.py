@@ -137,3 +137,13 @@ class Arg(IntEnum):
     def post(index: int) -> int:
         """The second operand of the binary post-op at ``index``."""
         return 32768 * (index + 1) | Arg.SRC_1
+
+    @staticmethod
+    def scales(argument: int) -> int:
+        """The scales of an argument."""
+        return 4096 | argument
+
+    @staticmethod
+    def zero_point(argument: int) -> int:
+        """The zero point of an argument."""
+        return 8192 | argument

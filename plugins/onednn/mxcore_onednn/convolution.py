@@ -43,7 +43,7 @@ class Geometry(NamedTuple):
     gaps: tuple[int, ...]
     before: tuple[int, ...]
     after: tuple[int, ...]
-    dtype: np.dtype
+    dtype: np.dtype  # of the arrays; of ``x`` where they differ
 
 
 @functools.lru_cache(1024)
@@ -61,12 +61,8 @@ def _geometry(x: tuple, weight: tuple, y: tuple, kernel: tuple, stride: tuple, d
 
 
 def geometry_of(x: tuple[int, ...], weight: tuple[int, ...], y: tuple[int, ...], attrs: Mapping[str, Any],
-                specs: Sequence[Spec | None]) -> Geometry | None:
-    """The geometry for channel-first shapes and the attributes of an operator of the family; None: not for oneDNN.
-
-    All of ``specs`` must have the same type.
-    """
-    dtype = common(specs)
+                dtype: np.dtype | None) -> Geometry | None:
+    """The geometry for channel-first shapes and the attributes of an operator of the family; None: not for oneDNN."""
     return None if dtype is None else _geometry(x, weight, y, *[attrs[n] for n in _FAMILY], dtype)
 
 
@@ -188,7 +184,8 @@ def _bind_layer(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str, An
         return None
     data, result = side.first(ins[0].shape), side.first(out.shape)
     large, small = (result, data) if reverse else (data, result)
-    g = geometry_of(large, side.first(ins[1].shape), small, attrs, [*ins[:3 if bias else 2], *ins[own:], out])
+    g = geometry_of(large, side.first(ins[1].shape), small, attrs,
+                    common([*ins[:3 if bias else 2], *ins[own:], out]))
     post = match(epilogue, out, ins[own:], own)
     if g is None or post is None:
         return None
@@ -251,7 +248,7 @@ def bind_conv_data(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[str,
     """``_conv_data``."""
     if epilogue is not None:
         return None
-    g = geometry_of(outs[0].shape, ins[1].shape, ins[0].shape, attrs, [*ins[:2], outs[0]])
+    g = geometry_of(outs[0].shape, ins[1].shape, ins[0].shape, attrs, common([*ins[:2], outs[0]]))
     try:
         if g is not None and suits(g):
             return ColumnsData(g, len(ins))
@@ -286,7 +283,7 @@ def bind_conv_weight(ins: Sequence[Any], outs: Sequence[Spec], attrs: Mapping[st
     """``_conv_weight``."""
     if epilogue is not None:
         return None
-    g = geometry_of(ins[0].shape, outs[0].shape, ins[1].shape, attrs, [*ins, outs[0]])
+    g = geometry_of(ins[0].shape, outs[0].shape, ins[1].shape, attrs, common([*ins, outs[0]]))
     try:
         if g is not None and suits(g):
             return ColumnsWeight(g)

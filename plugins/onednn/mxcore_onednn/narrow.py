@@ -51,11 +51,15 @@ def _line(array: np.ndarray) -> np.ndarray:
 
 def _by_numpy(source: np.ndarray, target: np.ndarray) -> None:
     """``target[...] = source`` of two arrays with the same strides, by several threads."""
+    if source.size <= _SHARE:
+        with np.errstate(all="ignore"):  # infinities are results like others
+            np.copyto(target, source, casting="unsafe")
+        return
     a, b = _line(source), _line(target)
 
     def share(i: int) -> None:
         part = slice(i * _SHARE, (i + 1) * _SHARE)
-        with np.errstate(all="ignore"):  # infinities are results like others
+        with np.errstate(all="ignore"):
             np.copyto(b[part], a[part], casting="unsafe")
 
     parallel(share, -(-a.size // _SHARE), width())

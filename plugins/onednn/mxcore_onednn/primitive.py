@@ -7,7 +7,8 @@ memory objects for one place where it is called. Making the first two costs mill
 from __future__ import annotations
 
 import ctypes as C
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -144,12 +145,16 @@ PostOp = Eltwise | Binary | Sum
 
 
 class _Attributes:
-    """Scratchpad given by the caller, and post-ops."""
+    """Scratchpad given by the caller, scales, zero points and post-ops."""
 
-    def __init__(self, post: Sequence[PostOp]) -> None:
+    def __init__(self, post: Sequence[PostOp], scales: Mapping[int, int], zeros: Sequence[int]) -> None:
         self.handle, operations = C.c_void_p(), C.c_void_p()
         function("primitive_attr_create")(C.byref(self.handle))
         function("primitive_attr_set_scratchpad_mode")(self.handle, C.c_int(_SCRATCHPAD_USER))
+        for argument, mask in scales.items():
+            function("primitive_attr_set_scales_mask")(self.handle, C.c_int(argument), C.c_int(mask))
+        for argument in zeros:
+            function("primitive_attr_set_zero_points_mask")(self.handle, C.c_int(argument), C.c_int(0))
         if not post:
             return
         function("post_ops_create")(C.byref(operations))
@@ -199,6 +204,10 @@ class Primitive:
         :class:`Primitive` (the forward one, for a backward one), None.
     post : sequence of PostOp
         What happens to each element of the result before it is stored.
+    scales : mapping of int to int
+        Arguments that come with scales (:meth:`Arg.scales`, float32), and along which axes those vary, as bits.
+    zeros : sequence of int
+        Arguments that come with a zero point (:meth:`Arg.zero_point`, one int32).
     code : bool
         False: only the descriptor is made, to be asked for layouts or handed to a backward primitive.
 
@@ -210,11 +219,12 @@ class Primitive:
 
     __slots__ = ("_destroy", "_destroy_descriptor", "code", "descriptor", "post", "scratch_bytes")
 
-    def __init__(self, kind: str, *arguments: Any, post: Sequence[PostOp] = (), code: bool = True) -> None:
+    def __init__(self, kind: str, *arguments: Any, post: Sequence[PostOp] = (),
+                 scales: Mapping[int, int] = MappingProxyType({}), zeros: Sequence[int] = (), code: bool = True) -> None:
         lib, _ = library(), threads().mine  # which also sets the number of threads that the code is made for
         self._destroy, self._destroy_descriptor = lib.dnnl_primitive_destroy, lib.dnnl_primitive_desc_destroy
         self.code, self.descriptor, self.post = C.c_void_p(), C.c_void_p(), tuple(post)
-        attributes = _Attributes(post)
+        attributes = _Attributes(post, scales, zeros)
         values = [_argument(a) for a in arguments]
         if kind == "reorder":  # has an engine for each side
             values = [values[0], engine(), values[1], engine()]
@@ -274,12 +284,15 @@ class Call:
     primitive : Primitive
     arguments : sequence of int
         Which arguments (:class:`mxcore_onednn.codes.Arg`) the arrays of a call are, in order.
+    layouts : mapping of int to Layout
+        Layouts of scales and zero points, of which the primitive does not know.
     """
 
     __slots__ = ("_addresses", "_arguments", "_at", "_code", "_count", "_destroy", "_execute", "_memories", "_scratch_at",
                  "_scratch_bytes", "_set", "_threads", "primitive")
 
-    def __init__(self, primitive: Primitive, arguments: Sequence[int]) -> None:
+    def __init__(self, primitive: Primitive, arguments: Sequence[int],
+                 layouts: Mapping[int, Layout] = MappingProxyType({})) -> None:
         lib = library()
         self.primitive, self._destroy, self._memories = primitive, lib.dnnl_memory_destroy, []
         self._threads, self._code = threads(), primitive.code.value
@@ -290,7 +303,7 @@ class Call:
         wanted = [*arguments, Arg.SCRATCHPAD] if primitive.scratch_bytes else list(arguments)
         self._arguments = (_Argument * len(wanted))()
         for slot, argument in zip(self._arguments, wanted, strict=True):
-            memory, layout = C.c_void_p(), primitive.layout(argument)
+            memory, layout = C.c_void_p(), layouts.get(argument) or primitive.layout(argument)
             function("memory_create")(C.byref(memory), layout.handle, engine(), C.c_void_p())
             self._memories.append(memory.value)
             slot.arg, slot.memory = argument, memory.value
