@@ -26,6 +26,7 @@ from .product import bind_backward_dot, bind_batch_dot, bind_dense, bind_dot
 from .softmax import bind_backward_log_softmax, bind_backward_softmax, bind_log_softmax, bind_softmax
 
 _LEAST = 1 << 14  # elements of the largest array; with fewer NumPy is done before oneDNN has begun
+_CONVERTED = 1 << 17  # the same for products of float16, where most of the work is to convert, with which threads help
 
 
 class _Call:
@@ -54,7 +55,7 @@ def _spec(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> 
     return Spec(shape, dtype, order, False, None if order else strides)
 
 
-def _made(bind: Callable[..., Bound | None], name: str, places: tuple, values: tuple) -> _Call | None:
+def _made(bind: Callable[..., Bound | None], name: str, least: int, places: tuple, values: tuple) -> _Call | None:
     op, training = get_op(name), False
     attrs = dict(values)
     if "is_train" in op.schema.wants:
@@ -66,7 +67,7 @@ def _made(bind: Callable[..., Bound | None], name: str, places: tuple, values: t
         _, types = op_types(op, parsed, [s and s.dtype for s in ins])
     except MXNetError:
         return None  # the plain kernel says what is wrong
-    if None in shapes or None in types or max(s.size for s in ins if s) < _LEAST:
+    if None in shapes or None in types or max(s.size for s in ins if s) < least:
         return None
     outs = [Spec(s, t, plain_order(len(s))) for s, t in zip(shapes, types, strict=True)]
     outs += [ins[i].ordered(plain_order(1)) for i in op.mutated(parsed, len(ins))]  # type: ignore[union-attr]
@@ -74,12 +75,13 @@ def _made(bind: Callable[..., Bound | None], name: str, places: tuple, values: t
     return None if bound is None else _Call(bound, ins, outs)
 
 
-def _kernel(name: str, bind: Callable[..., Bound | None]) -> tuple[Callable, Callable]:
+def _kernel(name: str, bind: Callable[..., Bound | None], product: bool = False) -> tuple[Callable, Callable]:
     """The kernel of an operator, and the function that says whether it takes a call."""
 
     @remembered
     def made(places: tuple, values: tuple) -> _Call | None:
-        return _made(bind, name, places, values)
+        half = product and any(p is not None and p[2].char == "e" for p in places)
+        return _made(bind, name, _CONVERTED if half else _LEAST, places, values)
 
     def find(arrays: Sequence[Any], attrs: dict[str, Any]) -> _Call | None:
         for a in arrays:
@@ -100,9 +102,9 @@ def _kernel(name: str, bind: Callable[..., Bound | None]) -> tuple[Callable, Cal
 
 
 dense, takes_dense = _kernel("FullyConnected", bind_dense)
-dot, takes_dot = _kernel("dot", bind_dot)
-backward_dot, takes_backward_dot = _kernel("_backward_dot", bind_backward_dot)
-batch_dot, takes_batch_dot = _kernel("batch_dot", bind_batch_dot)
+dot, takes_dot = _kernel("dot", bind_dot, product=True)
+backward_dot, takes_backward_dot = _kernel("_backward_dot", bind_backward_dot, product=True)
+batch_dot, takes_batch_dot = _kernel("batch_dot", bind_batch_dot, product=True)
 batch_norm, takes_batch_norm = _kernel("BatchNorm", bind_batch_norm)
 backward_batch_norm, takes_backward_batch_norm = _kernel("_backward_BatchNorm", bind_backward_batch_norm)
 layer_norm, takes_layer_norm = _kernel("LayerNorm", bind_layer_norm)

@@ -27,7 +27,7 @@ __all__ = ["FLOATS", "common", "native", "serves_narrow"]
 _FLOAT = np.dtype("float32")
 #: codes (``dtype.char``) of the types that kernels take
 FLOATS = "feE"
-_SHARE = 1 << 15  # elements that a thread converts at a time
+_SHARE = 1 << 15  # elements that are worth a thread
 #: bits of the instruction sets that compute with a type (``avx512_core_bf16`` and ``avx512_core_fp16``, or ``avx2_vnni_2``)
 _INSTRUCTIONS = {"e": 0x110, "E": 0x90}
 
@@ -51,18 +51,20 @@ def _line(array: np.ndarray) -> np.ndarray:
 
 def _by_numpy(source: np.ndarray, target: np.ndarray) -> None:
     """``target[...] = source`` of two arrays with the same strides, by several threads."""
-    if source.size <= _SHARE:
+    threads = min(width(), source.size // _SHARE)
+    if threads < 2:
         with np.errstate(all="ignore"):  # infinities are results like others
             np.copyto(target, source, casting="unsafe")
         return
     a, b = _line(source), _line(target)
+    step = -(-a.size // (2 * threads))
 
     def share(i: int) -> None:
-        part = slice(i * _SHARE, (i + 1) * _SHARE)
+        part = slice(i * step, (i + 1) * step)
         with np.errstate(all="ignore"):
             np.copyto(b[part], a[part], casting="unsafe")
 
-    parallel(share, -(-a.size // _SHARE), width())
+    parallel(share, 2 * threads, threads)
 
 
 def _conversion(size: int, source: np.dtype, target: np.dtype) -> Callable[[np.ndarray, np.ndarray], None]:

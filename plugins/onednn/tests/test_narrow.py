@@ -277,9 +277,9 @@ def test_joins(dtype):
 # ---------------------------------------------------------------- eager
 EAGER = {
     "FullyConnected": ("dense", [(64, 300), (80, 300), (80,)], {"num_hidden": 80}),
-    "dot": ("dot", [(64, 300), (80, 300)], {"transpose_b": True}),
-    "_backward_dot": ("backward_dot", [(64, 80), (64, 300), (80, 300)], {"transpose_a": False, "transpose_b": True, "of": 1}),
-    "batch_dot": ("batch_dot", [(6, 50, 60), (6, 70, 60)], {"transpose_b": True}),
+    "dot": ("dot", [(64, 300), (500, 300)], {"transpose_b": True}),
+    "_backward_dot": ("backward_dot", [(64, 500), (64, 300), (500, 300)], {"transpose_a": False, "transpose_b": True, "of": 1}),
+    "batch_dot": ("batch_dot", [(16, 50, 120), (16, 70, 120)], {"transpose_b": True}),
     "softmax": ("softmax", [(64, 300)], {"axis": -1}),
     "_backward_log_softmax": ("backward_log_softmax", [(64, 300), (64, 300)], {"axis": -1}),
 }
@@ -294,6 +294,12 @@ def test_eager_layers(dtype, name, memory):
     got = getattr(layers_eager, function)(None, *arrays, **parsed)
     assert got.dtype == dtype
     rounded_once(got, exact(name, arrays, parsed))
+
+
+def test_small_products_of_float16_are_left_to_numpy(onednn):
+    parsed = OPS["dot"].parse({"transpose_b": True})
+    for dtype, taken in ((np.dtype("float16"), False), (bfloat16(), True)):
+        assert layers_eager.takes_dot(numbers(dtype, 64, 300), numbers(dtype, 80, 300), **parsed) == taken
 
 
 @pytest.mark.parametrize("memory", [np.array, lambda a: a[:, ::-1], lambda a: in_order(a, channels_last(4))])
