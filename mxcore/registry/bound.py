@@ -132,7 +132,8 @@ class Epilogue(NamedTuple):
     """What is to happen to the first output of a kernel before it is stored.
 
     ``expr`` is a scalar expression over ``"acc"`` (the kernel's result) and the names of further inputs, which follow
-    the operator's own in ``ins``. A ``bind`` that cannot do it answers None and is asked again without.
+    the operator's own in ``ins``. A ``bind`` that cannot do it answers None and is asked again without. Where the output
+    is float16 or bfloat16, the arithmetic is in float32, and the result is rounded once, at the end.
     """
 
     expr: Expr

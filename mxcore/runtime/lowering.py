@@ -17,6 +17,8 @@ from .steps import BoundStep, Call, Copy, Step
 
 __all__ = ["Plan", "lower"]
 
+_WIDE = {"float16": "float32", "bfloat16": "float32"}  # in which loops compute on these
+
 
 @dataclass(eq=False)
 class Plan:
@@ -240,7 +242,7 @@ class _Lowering:
             return None
         loop: Loop = after.attrs["loop"]
         if len(loop.exprs) != 1 or loop.reductions[0] is not None or loop.shape != outs[0].shape or \
-                after.attrs["dtypes"][0] != outs[0].dtype or loop.dtype != outs[0].dtype:
+                after.attrs["dtypes"][0] != outs[0].dtype or loop.dtype.name != _WIDE.get(outs[0].dtype.name, outs[0].dtype.name):
             return None
         others = [(n, i) for n, i in zip(loop.names, after.inputs, strict=True) if i != e]
         if len(others) != len(after.inputs) - 1:

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from mxcore import nd
+from mxcore import autograd, nd
 from mxcore.context import cpu
 from mxcore.dtype import bfloat16
+from mxcore.gluon import nn
 from mxcore.registry import OPS
 from mxcore.registry import expr as E
 from mxcore.registry.bound import Epilogue, Spec, channels_last, order_of, plain_order
@@ -339,3 +340,26 @@ def test_by_operators(dtype):
     rounded_once(y.asnumpy(), exact("Convolution", (x, w), OPS["Convolution"].parse({"no_bias": True, "kernel": (3, 3),
                                                                                     "num_filter": 16})))
     assert math.isclose(float(nd.softmax(y.reshape((4, -1))).astype("float32").sum().asscalar()), 4, rel_tol=0.02)
+
+
+def test_in_compiled_programs(dtype):
+    """What follows a layer is absorbed, and the gradients are those of float32 networks on the same numbers."""
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(16, 3, padding=1, in_channels=8, activation="relu"), nn.AvgPool2D(), nn.Flatten(),
+            nn.Dense(32, in_units=16 * 36, activation="relu"), nn.Dense(4, in_units=32))
+    net.initialize()
+    x, found = numbers(dtype, 4, 8, 12, 12), []
+    for p in net.collect_params().values():
+        p.set_data(nd.array(numbers(dtype, *p.shape).astype("float32") / 8))
+    for kind in ("float32", dtype):
+        net.cast(kind)
+        net.hybridize()
+        data = nd.array(x, dtype=kind)
+        data.attach_grad()
+        with autograd.record():
+            y = net(data)
+        y.backward()
+        found.append([a.astype("float32").asnumpy() for a in (y, data.grad, *[p.grad() for p in net.collect_params().values()])])
+    assert "Convolution relu" in net.explain() and "FullyConnected relu" in net.explain()
+    for want, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=8 * ROUNDING[dtype.name], atol=8 * ROUNDING[dtype.name] * np.abs(want).max())
