@@ -38,6 +38,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "mxcore-dev.json"
 NEEDED_BYTES = 1_000_000_000
+GPUS = ("sm_80", "sm_90", "sm_100")  # A100, H100, B200
 
 # What an installer says when the machine, and not the project, is the trouble -> what to tell the person.
 TROUBLES: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -289,6 +290,22 @@ def opencl(args: list[str]) -> int:
     return status or run(PYTHON, "-m", "pytest", folder / "tests")
 
 
+def cuda(args: list[str]) -> int:
+    """Judge the CUDA backend without a GPU: kit and tests on the host, then all its programs compiled for GPUs."""
+    if not sys.platform.startswith("linux") or not shutil.which("g++"):
+        say("CUDA on the host needs Linux and g++; there is nothing to run here")
+        return 0
+    ensure("test", "nvrtc")
+    tests = ROOT / "backends" / "cupy" / "tests"
+    with tempfile.TemporaryDirectory() as programs:
+        host = {**os.environ, "MXCORE_TEST_CUDA": "host", "MXCORE_HOME": str(Path(programs) / "home")}
+        status = run(PYTHON, tests / "kit.py", "--kind", "cuda", "--xfails", tests.parent / "xfails.txt", *args,
+                     env={"MXCORE_FUSE_AFTER": "50", **host, "MXCORE_FALLBACK": "error", "MXCORE_HOSTCUDA_PROGRAMS": programs})
+        status = run(PYTHON, "-m", "pytest", tests, env=host) or status
+        real = {**os.environ, "MXCORE_HOME": host["MXCORE_HOME"]}
+        return run(PYTHON, tests / "compile_all.py", programs, *GPUS, env=real) or status
+
+
 def stubs(args: list[str]) -> int:
     """Write the type stubs anew from the operator table; --check only compares."""
     ensure("test")
@@ -334,7 +351,8 @@ print(name, version, 'alone: a network learns')
 """
 
 TASKS: dict[str, Callable[[list[str]], int]] = {
-    "demo": demo, "test": test, "lint": lint, "types": types, "layers": layers, "stubs": stubs, "opencl": opencl, "bench": bench,
+    "demo": demo, "test": test, "lint": lint, "types": types, "layers": layers, "stubs": stubs, "opencl": opencl,
+    "cuda": cuda, "bench": bench,
     "wheels": wheels, "install": install_all}
 
 

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .context import Context, cpu, cpu_pinned, cpu_shared, current_context, gpu
+from .context import Context, cpu, cpu_pinned, cpu_shared, current_context, gpu, gpu_memory_info, num_gpus
 from .errors import MXNetError
 
 if TYPE_CHECKING:
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 _PLACES = {
     "nd": "ndarray", "sym": "symbol", "init": "initializer", "mon": "monitor", "opt": "optimizer", "rnd": "random",
     "AttrScope": "attribute:AttrScope", "NDArray": "ndarray:NDArray", "Symbol": "symbol:Symbol",
-    "gpu_memory_info": "devices:gpu_memory_info", "num_gpus": "devices:num_gpus", "waitall": "ndarray:waitall",
+    "waitall": "ndarray:waitall",
 }
 _MODULES = (
     "attribute", "autograd", "base", "context", "dtype", "errors", "executor", "gluon", "initializer",
     "lr_scheduler", "metric", "model", "monitor", "name", "ndarray", "operator", "optimizer", "plugins", "profiler", "random",
-    "runtime", "symbol", "testing", "util", "devices", "doctor", "registry", "engine",
+    "runtime", "symbol", "testing", "util", "doctor", "registry", "engine",
 )
 __all__ = ["AttrScope", "Context", "MXNetError", "NDArray", "Symbol", "__version__", "autograd", "cpu", "cpu_pinned",
-           "cpu_shared", "current_context", "gluon", "gpu", "init", "initializer", "lr_scheduler", "metric", "model",
-           "monitor", "nd", "ndarray", "num_gpus", "optimizer", "profiler", "random", "sym", "symbol"]
+           "cpu_shared", "current_context", "gluon", "gpu", "gpu_memory_info", "init", "initializer", "lr_scheduler", "metric",
+           "model", "monitor", "nd", "ndarray", "num_gpus", "optimizer", "profiler", "random", "sym", "symbol"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ Which installed backend serves a kind is decided at first use by :mod:`mxcore.ru
 import threading
 from typing import ClassVar
 
-__all__ = ["Context", "cpu", "cpu_pinned", "cpu_shared", "current_context", "gpu"]
+__all__ = ["Context", "cpu", "cpu_pinned", "cpu_shared", "current_context", "gpu", "gpu_memory_info", "num_gpus"]
 
 
 class _Stack(threading.local):
@@ -119,3 +119,28 @@ def gpu(device_id: int = 0) -> Context:
 def current_context() -> Context:
     """The innermost context entered with ``with``, else ``cpu(0)``."""
     return _STACK.items[-1] if _STACK.items else Context.default_ctx
+
+
+def num_gpus() -> int:
+    """How many devices ``mx.gpu(i)`` can name; 0 when no installed backend serves GPUs.
+
+    >>> num_gpus() >= 0
+    True
+    """
+    from .runtime.device import device_count
+
+    return device_count("gpu")
+
+
+def gpu_memory_info(device_id: int = 0) -> tuple[int, int]:
+    """Free and total bytes of a GPU's memory.
+
+    Raises
+    ------
+    BackendMissingError
+        No installed backend serves GPUs.
+    """
+    from .runtime.device import device_of
+
+    dev = device_of(Context("gpu", device_id))
+    return dev.backend.memory_info(dev.index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .devices import gpu_memory_info, num_gpus
+from .context import gpu_memory_info, num_gpus
 
 __all__ = ["get_gpu_count", "get_gpu_memory", "is_np_array", "is_np_shape", "makedirs"]
 

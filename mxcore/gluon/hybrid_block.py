@@ -131,7 +131,8 @@ class HybridBlock(Block):
         clear : bool
             Whether to trace again.
         static_alloc, static_shape : bool
-            Let the graph keep its memory between calls.
+            Let the graph keep its memory between calls. On devices that can record launches (CUDA), forward and backward part
+            are recorded at the third call and replayed from then on.
         inline_limit, forward_bulk_size, backward_bulk_size : int, optional
             Accepted for MXNet's sake; handed to the compiled graph.
 

@@ -10,6 +10,7 @@ or missing: a write to a view must be heard by who keeps something derived from 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -95,6 +96,18 @@ class Backend(Protocol):
 
     def place(self, block: Any, offset: int, spec: Spec) -> Any:
         """An array that lies in a block, ``offset`` bytes behind its beginning."""
+
+    # ---- only of a backend that records launches
+    def record(self, index: int, run: Callable[[], None]) -> Callable[[], None]:
+        """Call ``run``, whose launches on this thread are recorded and not done; what is returned does them all.
+
+        Memory that ``run`` allocates stays as it is as long as the result lives.
+
+        Raises
+        ------
+        MXNetError
+            It does something that cannot be recorded.
+        """
 
     def from_host(self, array: np.ndarray, index: int) -> Any:
         """A copy of a NumPy array on the device."""

@@ -63,7 +63,8 @@ class CachedOp:
         key = (dev, mask)
         program = self._programs.get(key)
         if program is None:
-            program = self._programs[key] = Program(self.heads, self.inputs, dev, mask or (), self._static)
+            program = Program(self.heads, self.inputs, dev, mask or (), self._static, bool(self.flags.get("static_alloc")))
+            self._programs[key] = program
         raws = []
         for a, n in zip(args, self.names, strict=True):
             if a._dev is not dev:

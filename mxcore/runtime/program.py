@@ -23,6 +23,7 @@ from .invoke import HOOKS, STATE, generator, run_kernel
 from .listing import Listing, listing
 from .lowering import Plan, lower
 from .memory import Block, Pool
+from .recording import Recording
 from .steps import BoundStep, Step
 from .watch import Watch
 
@@ -34,11 +35,12 @@ _PLANS = 32  # plans kept per program: each holds memory for what follows from p
 class Kept:
     """What a forward run leaves for the backward run of the same program."""
 
-    __slots__ = ("block", "generator", "likes", "plan", "pool", "values")
+    __slots__ = ("__weakref__", "block", "generator", "likes", "plan", "pool", "recording", "values")
 
-    def __init__(self, plan: Plan, values: list, likes: list, generator: Any, block: Block | None, pool: Pool | None) -> None:
+    def __init__(self, plan: Plan, values: list, likes: list, generator: Any = None, block: Block | None = None,
+                 pool: Pool | None = None, recording: Recording | None = None) -> None:
         self.plan, self.values, self.likes, self.generator = plan, values, likes, generator
-        self.block, self.pool = block, pool
+        self.block, self.pool, self.recording = block, pool, recording
 
     def release(self) -> None:
         """Give the block back; nothing of it may be read any more."""
@@ -65,13 +67,16 @@ class Program:
         For which inputs gradients will be asked; none by default.
     static : sequence of bool, optional
         Which inputs are parameters: what follows from them alone is computed again only when one of them was written.
+    record : bool
+        Record the launches of a plan and replay them, where the backend can (:mod:`mxcore.runtime.recording`).
     """
 
     def __init__(self, heads: Sequence[Entry], inputs: Sequence[Variable], dev: Any, wanted: Sequence[bool] = (),
-                 static: Sequence[bool] = ()) -> None:
+                 static: Sequence[bool] = (), record: bool = False) -> None:
         self.heads, self.inputs, self.dev = list(heads), list(inputs), dev
         self.wanted = tuple(wanted) or (False,) * len(self.inputs)
         self.on = chosen()
+        self.record = record and hasattr(dev.backend, "record")
         self.static = tuple(static) if "hoist" in self.on and static else (False,) * len(self.inputs)
         if "plugins" in self.on:
             for change in plugins.graph_passes("training" if any(self.wanted) else "inference"):
@@ -121,7 +126,7 @@ class Program:
     def listings(self) -> list[Listing]:
         """The plans in words, with the shapes of the inputs that are no parameters."""
         return [listing(r.plan, f"{'training' if training else 'inference'} on {self.dev.ctx}, inputs "
-                        f"{', '.join(f'{d.name}{list(s)}' for s, d in free)}{r.unknown}")
+                        f"{', '.join(f'{d.name}{list(s)}' for s, d in free)}{r.remarks}")
                 for (training, free, _), r in self._runs.items()]
 
     def __repr__(self) -> str:
@@ -159,13 +164,21 @@ class _Run:
         others = {*self.plan.constants, *self.plan.hoisted, *range(len(raws))}
         # outputs that are not the program's own to give away
         self.lent = [slot in others or slot in outs[:i] for i, slot in enumerate(outs)]
-        if self.plan.nbytes:
-            self.pool: Pool | None = dev.pool
-        else:
-            self.pool = None
+        self.pool: Pool | None = dev.pool if self.plan.nbytes else None
+        self.recording = Recording(self.plan, dev, _run) if program.record else None
+
+    @property
+    def remarks(self) -> str:
+        """What does not go as one may expect."""
+        failed = self.recording.failed if self.recording is not None else ""
+        return self.unknown + (f"; not recorded, because {failed}" if failed else "")
 
     def forward(self, raws: Sequence[Any], fixed: list) -> tuple[list, Kept | None]:
         plan, dev = self.plan, self.dev
+        if self.recording is not None:
+            recorded = self.recording.forward(raws, fixed, self._derive)
+            if recorded is not None:
+                return self._lent(recorded)
         state = copy.deepcopy(generator(dev)) if self.random else None
         block = None
         if self.pool is not None:
@@ -193,6 +206,16 @@ class _Run:
                 values[slot] = None
         likes = [(r.shape, r.dtype) for r in outs]
         return outs, Kept(plan, values, likes, state, block, self.pool)
+
+    def _lent(self, values: list) -> tuple[list, Kept | None]:
+        """Copies of the outputs of a recording, and the values that stay where they are until the backward run."""
+        assert self.recording is not None  # whose values they are
+        outs = [self.dev.xp.copy(values[slot]) for slot in self.plan.outs]
+        if not self.wanted:
+            return outs, None
+        kept = Kept(self.plan, values, [(r.shape, r.dtype) for r in outs], recording=self.recording)
+        self.recording.lend(kept)
+        return outs, kept
 
     def _template(self, block: Block) -> list:
         values: list = [None] * self.plan.size
@@ -252,8 +275,13 @@ def _run_watched(steps: list[Step], values: list, dev: Any) -> None:
 
 def _backward(dev: Any, kept: Kept, head_grads: Sequence[Any], once: bool, places: Sequence[Any]) -> list:
     plan, xp = kept.plan, dev.xp
+    if once and kept.recording is not None:
+        recorded = kept.recording.backward(kept, head_grads, places)
+        if recorded is not None:
+            kept.release()
+            return recorded
     if once:
-        values = kept.values
+        values = kept.values if kept.recording is None else list(kept.values)
     else:
         values = [None] * plan.size
         for slot in (*plan.kept, *plan.constants, *plan.hoisted):

@@ -28,7 +28,13 @@ def _owner(raw: Any) -> Any:
 
 
 class Watch:
-    """Watches the memory of some arrays, which it keeps alive.
+    """Watches the memory of some arrays.
+
+    Parameters
+    ----------
+    raws : iterable of arrays
+    keep : bool
+        Keep them alive. Whoever does not must forget the watch when they are gone.
 
     Attributes
     ----------
@@ -36,15 +42,16 @@ class Watch:
         Somebody wrote since it was last set to False (or could have, unseen).
     """
 
-    def __init__(self, raws: Iterable[Any]) -> None:
-        self.raws = list(raws)
+    def __init__(self, raws: Iterable[Any], keep: bool = True) -> None:
+        watched = list(raws)
+        self.raws = watched if keep else []
         self.stale = False
         self._outside = False
-        for raw in self.raws:
+        for raw in watched:
             key = id(_owner(raw))
             _WATCHED.setdefault(key, weakref.WeakSet()).add(self)
             self._outside = self._outside or key in _OUTSIDE
-        weakref.finalize(self, _forget, [id(_owner(raw)) for raw in self.raws])
+        weakref.finalize(self, _forget, [id(_owner(raw)) for raw in watched])
 
     @property
     def changed(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from mxcore_device.arrays import Array
@@ -45,6 +45,12 @@ class CudaBackend(DeviceBackend):
         one = machine(index)
         one.enter()
         one.cupy.get_default_memory_pool().free_all_blocks()
+
+    def record(self, index: int, run: Callable[[], None]) -> Callable[[], None]:
+        """As a CUDA graph."""
+        from .graphs import recorded
+
+        return recorded(machine(index), run)
 
     def to_dlpack(self, raw: Array, **options: Any) -> Any:
         """A capsule that shares the memory."""

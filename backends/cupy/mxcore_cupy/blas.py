@@ -136,7 +136,8 @@ def product(machine: Any, new: Array, a: Array, b: Array) -> bool:
     dtype, (m, k), n = new.dtype.name, a.shape[-2:], b.shape[-1]
     if dtype not in _TYPES or not k or max(m, n, k, prod(new.shape[:-2])) > _MOST:
         return False
-    left, right = [_operand(x) or _operand(machine.xp.copy(x)) for x in (a, b)]
+    a, b = [x if _operand(x) is not None else machine.xp.copy(x) for x in (a, b)]  # alive until the launch
+    left, right = _operand(a), _operand(b)
     if left is None or right is None or max(left.step, right.step) > _MOST:
         return False
     machine.enter()

@@ -64,8 +64,13 @@ def _plan(bind: Callable[..., Any], attrs: Mapping[str, Any], ins: Sequence[_Sha
                 return None
             options["plain"] = True  # a product of matrices, for which nothing is rearranged
     specs, result = [Spec(s, dtype, plain_order(len(s))) for s in ins], [Spec(out, dtype, plain_order(len(out)))]
-    found = bind(specs, result, attrs, False, **options)
-    return None if found is None else Eager(found, specs, result)
+    attrs = dict(attrs)
+
+    def make() -> Any:
+        return bind(specs, result, attrs, False, **options)
+
+    found = make()
+    return None if found is None else Eager(found, specs, result, make)
 
 
 # ---------------------------------------------------------------- forward

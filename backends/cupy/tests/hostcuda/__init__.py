@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import ctypes as C
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +81,17 @@ class MemoryPointer:
         return MemoryPointer(self.owner, self.ptr + offset)
 
     def copy_from_host(self, address: C.c_void_p, nbytes: int) -> None:
-        """From there to here."""
+        """From there to here; waits, which a stream that is recorded cannot."""
+        Stream.wait()
         C.memmove(self.ptr, address, nbytes)
 
     def copy_to_host_async(self, address: C.c_void_p, nbytes: int) -> None:
         """From here to there."""
-        C.memmove(address, self.ptr, nbytes)
+        Stream.do(C.memmove, address, self.ptr, nbytes)
 
     def copy_from_device_async(self, source: MemoryPointer, nbytes: int) -> None:
         """From another place of the device."""
-        C.memmove(self.ptr, source.ptr, nbytes)
+        Stream.do(C.memmove, self.ptr, source.ptr, nbytes)
 
 
 class _Memory:
@@ -104,8 +108,105 @@ class _Memory:
         MemoryPointer.live -= self.nbytes
 
 
+class MemoryPool:
+    """Memory that is used again, with something in it that no kernel should read."""
+
+    def __init__(self) -> None:
+        self.all: list[_Memory] = []
+        self.free: dict[int, list[_Memory]] = {}
+
+    def malloc(self, nbytes: int) -> MemoryPointer:
+        """A block of the pool."""
+        free = self.free.setdefault(nbytes, [])
+        memory = free.pop() if free else _Memory(nbytes)
+        if memory not in self.all:
+            self.all.append(memory)
+        return MemoryPointer(_Lease(memory, free), C.addressof(memory.room))
+
+
+class _Lease:
+    def __init__(self, memory: _Memory, free: list[_Memory]) -> None:
+        self.memory, self.free = memory, free
+
+    def __del__(self) -> None:
+        self.free.append(self.memory)
+
+
+#: where memory comes from
+allocators: list[Any] = []
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Iterator[None]:
+    """Memory comes from there, in the block."""
+    allocators.append(allocator)
+    try:
+        yield
+    finally:
+        allocators.pop()
+
+
+# ---------------------------------------------------------------- streams
+class Stream:
+    """What is launched on it is done at once, or recorded."""
+
+    ptr = 0
+    recording: list | None = None
+    broken = False
+    replays = 0
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        self.ptr = 1
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+    @staticmethod
+    def do(function: Any, *arguments: Any) -> None:
+        """Now, or at each replay."""
+        if Stream.recording is None:
+            function(*arguments)
+        else:
+            Stream.recording.append((function, arguments))
+
+    @staticmethod
+    def wait() -> None:
+        """For what was launched."""
+        if Stream.recording is not None:
+            Stream.broken = True
+            raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
+
+    synchronize = wait
+
+    def begin_capture(self) -> None:
+        """Record from now on."""
+        Stream.recording, Stream.broken = [], False
+        for one in LIBRARIES.values():
+            one.record(True)
+
+    def end_capture(self) -> Any:
+        """What was recorded."""
+        steps, Stream.recording = Stream.recording, None
+        for one in LIBRARIES.values():
+            one.record(False)
+        if Stream.broken:
+            raise CUDARuntimeError("cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture")
+
+        def launch(stream: Any) -> None:
+            Stream.replays += 1
+            for function, arguments in steps or ():
+                function(*arguments)
+
+        return types.SimpleNamespace(launch=launch)
+
+
 def alloc(nbytes: int) -> MemoryPointer:
     """Memory, with something in it that no kernel should read."""
+    if allocators:
+        return allocators[-1](nbytes)
     if MemoryPointer.limit is not None and MemoryPointer.live + nbytes > MemoryPointer.limit:
         raise OutOfMemoryError
     memory = _Memory(nbytes)
@@ -146,13 +247,18 @@ class _Program:
 def compile_program(program: _Program, options: tuple[str, ...]) -> None:
     """Machine code of the host."""
     text = program.text
+    folder = os.environ.get("MXCORE_HOSTCUDA_PROGRAMS")
+    if folder:  # for compile_all.py
+        source = text[text.index('#line 1 "program.cl"\n') + len('#line 1 "program.cl"\n') :]
+        Path(folder, f"{hashlib.sha256(source.encode()).hexdigest()}.cl").write_text(source)
     for pattern, replacement in _PTX:
         text = re.sub(pattern, replacement, text)
     launchers = []
     for name, rest in re.findall(r"__kernel[^;{]*?void\s+(\w+)\((.*?)(?=__kernel|\Z)", text, re.S):
         together = "true" if "barrier(" in rest else "false"
         launchers.append(f'extern "C" void launch_{name}(void **p, unsigned grid, unsigned block) '
-                         f"{{ run({name}, p, grid, block, {together}); }}")
+                         f"{{ run({name}, p, grid, block, {together}); }}\n"
+                         f'extern "C" int sizes_{name}(int *sizes) {{ return sizes_of({name}, sizes); }}')
     try:
         program.code = build("\n".join(['#include "device.h"', text, *launchers]))
     except NVRTCError as error:
@@ -161,12 +267,17 @@ def compile_program(program: _Program, options: tuple[str, ...]) -> None:
         raise NVRTCError("NVRTC_ERROR_COMPILATION (6)") from error
 
 
+#: address of a kernel to the function that calls it, and what tells the sizes of its arguments
+FUNCTIONS: dict[int | None, tuple[Any, Any]] = {}
+
+
 class Function:
     """A kernel; its address is that of a function which calls it for all threads."""
 
-    def __init__(self, launcher: Any) -> None:
-        self.launcher = launcher
+    def __init__(self, launcher: Any, sizes: Any) -> None:
         self.ptr = C.cast(launcher, C.c_void_p).value
+        launcher.argtypes = (C.c_void_p, C.c_uint, C.c_uint)
+        FUNCTIONS[self.ptr] = launcher, sizes
 
 
 class Module:
@@ -181,7 +292,13 @@ class Module:
 
     def get_function(self, name: str) -> Function:
         """A kernel by name."""
-        return Function(getattr(self.library, f"launch_{name}"))
+        counted = getattr(self.library, f"sizes_{name}")
+
+        def sizes() -> list[int]:
+            many = (C.c_int * 64)()
+            return many[: counted(many)]
+
+        return Function(getattr(self.library, f"launch_{name}"), sizes)
 
 
 def launch_kernel(f: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int, stream: int, params: int,
@@ -189,7 +306,12 @@ def launch_kernel(f: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, 
     """All threads of all blocks."""
     if (gy, gz, by, bz, shared, extra) != (1, 1, 1, 1, 0, 0) or not 0 < gx < 1 << 31:
         raise CUDADriverError("CUDA_ERROR_INVALID_VALUE: invalid argument")
-    C.CFUNCTYPE(None, C.c_void_p, C.c_uint, C.c_uint)(f)(params, gx, bx)
+    function, arguments = FUNCTIONS[f]
+    sizes = arguments()
+    places = [C.cast(params, C.POINTER(C.c_void_p))[k] for k in range(len(sizes))]
+    values = [C.create_string_buffer(C.string_at(p, n), n) for p, n in zip(places, sizes, strict=True)]  # as they are now
+    copied = (C.c_void_p * max(len(values), 1))(*[C.addressof(v) for v in values])
+    Stream.do(lambda *_: function(copied, gx, bx), values)
 
 
 # ---------------------------------------------------------------- modules
@@ -215,12 +337,23 @@ class _Runtime:
         return (1 << 34) - MemoryPointer.live, 1 << 34
 
     def deviceSynchronize(self) -> None:
-        return None
+        Stream.wait()
 
     def runtimeGetVersion(self) -> int:
         return 13000
 
 
+class _Recorder:
+    """Calls of a library, put among what a stream records."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+        self.heard = C.CFUNCTYPE(None, C.c_int)(lambda k: Stream.do(library.host_replay, k))
+        library.host_heard(self.heard)
+        self.record = library.host_record
+
+
+LIBRARIES: dict[str, _Recorder] = {}
 #: libraries that are not to be found
 missing: set[str] = set()
 
@@ -233,13 +366,15 @@ def library(name: str) -> Any:
     code = build((HERE / f"{name}.cpp").read_text())
     if not path.exists() or path.read_bytes() != code:
         path.write_bytes(code)
+    if name not in LIBRARIES:
+        LIBRARIES[name] = _Recorder(C.CDLL(str(path)))
     return types.SimpleNamespace(abs_path=str(path))
 
 
 def modules() -> dict[str, types.ModuleType]:
     """What to put into ``sys.modules``."""
     cupy, cuda, nvrtc = (types.ModuleType(n) for n in ("cupy", "cupy.cuda", "cupy.cuda.nvrtc"))
-    stream = types.SimpleNamespace(ptr=0, synchronize=lambda: None)
+    stream = Stream()
     pool = types.SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
     vars(nvrtc).update(
         NVRTCError=NVRTCError, getVersion=lambda: (13, 0, "host", hashlib.sha256((HERE / "device.h").read_bytes()).hexdigest()),
@@ -248,7 +383,8 @@ def modules() -> dict[str, types.ModuleType]:
     vars(cuda).update(
         runtime=_Runtime(), driver=types.SimpleNamespace(launchKernel=launch_kernel, CUDADriverError=CUDADriverError),
         alloc=alloc, memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError), nvrtc=nvrtc,
-        function=types.SimpleNamespace(Module=Module), get_current_stream=lambda: stream, __path__=[])
+        function=types.SimpleNamespace(Module=Module), get_current_stream=lambda: stream, Stream=Stream,
+        MemoryPool=MemoryPool, using_allocator=using_allocator, __path__=[])
 
     def array(function: Any) -> Any:
         def called(*args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include "record.h"
 
 template <class To, class From> static To bits(From x) { To y; memcpy(&y, &x, sizeof y); return y; }
 
@@ -37,15 +38,16 @@ int cublasGemmStridedBatchedEx(void *, int ta, int tb, int m, int n, int k, cons
   double one = compute == 70 ? *(const double *)alpha : *(const float *)alpha;
   double old = compute == 70 ? *(const double *)beta : *(const float *)beta;
   if (one != 1 || old != 0) return 15;  // not needed here
-  for (int i = 0; i < count; ++i)
-    for (int y = 0; y < m; ++y)
-      for (int x = 0; x < n; ++x) {
-        double sum = 0;
-        for (int z = 0; z < k; ++z)
-          sum += load(a, type_a, i * step_a + (ta ? (long long)y * lda + z : (long long)z * lda + y)) *
-                 load(b, type_b, i * step_b + (tb ? (long long)z * ldb + x : (long long)x * ldb + z));
-        store(c, type_c, i * step_c + (long long)x * ldc + y, sum);
-      }
-  return 0;
+  return done([=] {
+    for (int i = 0; i < count; ++i)
+      for (int y = 0; y < m; ++y)
+        for (int x = 0; x < n; ++x) {
+          double sum = 0;
+          for (int z = 0; z < k; ++z)
+            sum += load(a, type_a, i * step_a + (ta ? (long long)y * lda + z : (long long)z * lda + y)) *
+                   load(b, type_b, i * step_b + (tb ? (long long)z * ldb + x : (long long)x * ldb + z));
+          store(c, type_c, i * step_c + (long long)x * ldc + y, sum);
+        }
+  });
 }
 }

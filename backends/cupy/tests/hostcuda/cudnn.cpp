@@ -1,6 +1,7 @@
 // The functions of cuDNN that the backend calls, on the host, as their documentation describes them: float and double only.
 #include <cstddef>
 #include <cstring>
+#include "record.h"
 
 struct Tensor { int type, dims, n[8], stride[8]; };
 struct Convolution { int dims, pad[8], stride[8], dilate[8], mode, compute, groups = 1, math = 0; };
@@ -110,24 +111,27 @@ int cudnnConvolutionForward(void *, const void *one, Tensor *xd, const void *x, 
                             void *room, size_t size, const void *zero, Tensor *yd, void *y) {
   int bad = fits(xd, wd, c, yd) | ready(c, one, zero, algorithm, room, size);
   if (bad) return bad;
-  clear(yd, y);
-  walk(xd, wd, c, yd, [=](long i, long j, long k) { add(y, yd->type, k, get(x, xd->type, i) * get(w, wd->type, j)); });
-  return 0;
+  return done([=] {
+    clear(yd, y);
+    walk(xd, wd, c, yd, [=](long i, long j, long k) { add(y, yd->type, k, get(x, xd->type, i) * get(w, wd->type, j)); });
+  });
 }
 int cudnnConvolutionBackwardData(void *, const void *one, Tensor *wd, const void *w, Tensor *yd, const void *y, Convolution *c,
                                  int algorithm, void *room, size_t size, const void *zero, Tensor *xd, void *x) {
   int bad = fits(xd, wd, c, yd) | ready(c, one, zero, algorithm, room, size);
   if (bad) return bad;
-  clear(xd, x);
-  walk(xd, wd, c, yd, [=](long i, long j, long k) { add(x, xd->type, i, get(y, yd->type, k) * get(w, wd->type, j)); });
-  return 0;
+  return done([=] {
+    clear(xd, x);
+    walk(xd, wd, c, yd, [=](long i, long j, long k) { add(x, xd->type, i, get(y, yd->type, k) * get(w, wd->type, j)); });
+  });
 }
 int cudnnConvolutionBackwardFilter(void *, const void *one, Tensor *xd, const void *x, Tensor *yd, const void *y, Convolution *c,
                                    int algorithm, void *room, size_t size, const void *zero, Tensor *wd, void *w) {
   int bad = fits(xd, wd, c, yd) | ready(c, one, zero, algorithm, room, size);
   if (bad) return bad;
-  clear(wd, w);
-  walk(xd, wd, c, yd, [=](long i, long j, long k) { add(w, wd->type, j, get(y, yd->type, k) * get(x, xd->type, i)); });
-  return 0;
+  return done([=] {
+    clear(wd, w);
+    walk(xd, wd, c, yd, [=](long i, long j, long k) { add(w, wd->type, j, get(y, yd->type, k) * get(x, xd->type, i)); });
+  });
 }
 }

@@ -78,6 +78,12 @@ template <class... A> static void run(void (*f)(A...), void **p, unsigned grid, 
   }
 }
 
+template <class... A> static int sizes_of(void (*)(A...), int *sizes) {
+  int k = 0;
+  ((sizes[k++] = (int)sizeof(A)), ...);
+  return k;
+}
+
 #define __global__
 #define __device__
 #define __forceinline__ inline

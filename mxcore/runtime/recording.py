@@ -1,0 +1,143 @@
+"""Plans whose launches are recorded once, and from then on are done all at once.
+
+Devices with streams can record what is launched and replay it for the price of one launch (CUDA graphs). A recording has
+the addresses of its arrays in it, so inputs are copied to places of their own, and outputs out of them. ``static_alloc=True``
+of ``hybridize`` asks for it. What looks at values on the host, or draws random numbers, is not recorded; then the plan runs
+step by step, and ``net.explain()`` says why.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from operator import is_
+from typing import Any
+
+from ..errors import MXNetError
+from .invoke import HOOKS
+from .lowering import Plan
+from .steps import Step
+from .watch import written
+
+__all__ = ["Recording"]
+
+#: ordinary runs before the first recording: kernels are compiled and algorithms chosen in them
+_WARM = 2
+#: recordings made anew, because parameters or gradients have moved, before it is given up
+_MOST = 8
+
+
+class Recording:
+    """The forward and the backward part of a plan, recorded.
+
+    Parameters
+    ----------
+    plan : Plan
+    dev : Device
+        Of a backend that has ``record``.
+    run : callable
+        ``run(steps, values, dev)``.
+
+    Attributes
+    ----------
+    failed : str
+        Why it is not recorded (any more); empty while it is or may be.
+    """
+
+    def __init__(self, plan: Plan, dev: Any, run: Callable[[list[Step], list, Any], None]) -> None:
+        self.plan, self.dev, self._run = plan, dev, run
+        self.failed = "it draws random numbers" if any("rng" in s.node.op.schema.wants for s in plan.forward) else ""  # type: ignore[union-attr]
+        self._calls = self._made = 0
+        self._forward: Callable[[], None] | None = None
+        self._values: list = []
+        self._inputs: list = []
+        self._hoisted: dict[int, Any] = {}
+        self._fixed: list = []
+        self._user: Callable[[], Any] = lambda: None
+        self._backward: Callable[[], None] | None = None
+        self._results: list = []
+        self._seeds: list = []
+        self._places: list = []
+        self._mutated = [slot for s in plan.forward for slot in getattr(s, "mutated", ())]
+
+    def forward(self, raws: Sequence[Any], fixed: list, derived: Callable[[list, list], None]) -> list | None:
+        """The values after a run; None if the plan is to run step by step this time.
+
+        ``derived(values, fixed)`` fills in what follows from parameters.
+        """
+        kept = self._user()
+        if self.failed or HOOKS or (kept is not None and kept.values):  # somebody still needs the values of the last run
+            return None
+        if self._forward is None or not all(map(is_, fixed, self._fixed)):
+            self._calls += 1
+            if self._calls <= _WARM or not self._record(raws, fixed, derived):
+                return None
+        copyto, values, plan = self.dev.xp.copyto, self._values, self.plan
+        for place, raw in zip(self._inputs, raws, strict=True):
+            if place is not raw:
+                copyto(place, raw)
+        if plan.hoisted:
+            fresh: list = [*raws, *[None] * (plan.size - len(raws))]
+            derived(fresh, fixed)
+            for slot, place in self._hoisted.items():
+                if fresh[slot] is not place:
+                    copyto(place, fresh[slot])
+        assert self._forward is not None  # recorded above
+        self._forward()
+        for slot in self._mutated:
+            written(values[slot])
+        return values
+
+    def _record(self, raws: Sequence[Any], fixed: list, derived: Callable[[list, list], None]) -> bool:
+        plan, xp = self.plan, self.dev.xp
+        values: list = [None] * plan.size
+        for slot, value in plan.constants.items():
+            values[slot] = value
+        self._inputs = [r if any(r is f for f in fixed) else xp.copy(r) for r in raws]
+        values[: len(raws)] = self._inputs
+        if plan.hoisted:
+            derived(values, fixed)
+        self._hoisted = {slot: values[slot] for slot in plan.hoisted}
+        self._backward = None
+        self._forward = self._recorded(plan.forward, values)
+        self._values, self._fixed = values, list(fixed)
+        return self._forward is not None
+
+    def _recorded(self, steps: list[Step], values: list) -> Callable[[], None] | None:
+        self._made += 1
+        if self._made > _MOST:
+            self.failed = "its parameters or gradients moved too often"
+            return None
+        try:
+            return self.dev.backend.record(self.dev.index, lambda: self._run(steps, values, self.dev))
+        except MXNetError as error:
+            self.failed = str(error).splitlines()[0]
+            return None
+
+    def lend(self, kept: Any) -> None:
+        """Somebody keeps the values for the backward run."""
+        self._user = weakref.ref(kept)
+
+    def backward(self, kept: Any, head_grads: Sequence[Any], places: Sequence[Any]) -> list | None:
+        """Gradients; None if the plan is to run step by step this time."""
+        plan, xp = self.plan, self.dev.xp
+        if self.failed or HOOKS:
+            return None
+        wanted = [places[index] for index, _ in plan.direct]
+        if self._backward is None or not all(map(is_, wanted, self._places)):
+            values = list(self._values)
+            self._seeds = [xp.zeros(shape, dtype) for shape, dtype in kept.likes]
+            for slot, seed in zip(plan.seeds, self._seeds, strict=True):
+                values[slot] = seed
+            for (_, slot), place in zip(plan.direct, wanted, strict=True):
+                spec = plan.specs[slot]
+                if place is not None and place.shape == spec.shape and place.dtype == spec.dtype:
+                    values[slot] = place
+            self._backward = self._recorded(plan.backward, values)
+            if self._backward is None:
+                return None
+            self._results, self._places = [None if s is None else values[s] for s in plan.grads], wanted
+        for seed, g in zip(self._seeds, head_grads, strict=True):
+            xp.copyto(seed, xp.scalar(0, seed.dtype) if g is None else g)
+        self._backward()
+        return [r if r is None or any(r is p for p in places) else xp.copy(r) for r in self._results]
