@@ -23,11 +23,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package, info = home / "my_tile", home / "my_tile-0.1.0.dist-info"
     package.mkdir()
     info.mkdir()
-    announce, arrays, memory, _, kernels, fast = blocks("add_a_backend.md")
+    announce, arrays, memory, _, kernels, fast, test = blocks("add_a_backend.md")
     (package / "__init__.py").touch()
     (package / "plugin.py").write_text(announce + kernels)
     (package / "backend.py").write_text(arrays + memory)
     (package / "fast.py").write_text(fast)
+    (home / "test_tile.py").write_text(test)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-tile\nVersion: 0.1.0\n")
     (info / "entry_points.txt").write_text("[mxcore]\ntile = my_tile.plugin\n")
     return home
@@ -47,9 +48,14 @@ def test_it_is_used_as_the_page_says(site: Path) -> None:
 
 def test_it_conforms(site: Path) -> None:
     """Of the samples a part, one for each kind of thing; the page's author runs them all."""
-    some = "exp-0|dot-|sum-|Convolution-0|BatchNorm-0|RNN-0|Pooling-0|take-0|topk-0|_random_normal-0|sgd_mom_update-0|Dropout-0|"
+    some = "training:.*adam|exp-0|dot-|sum-|Convolution-0|BatchNorm-0|RNN-0|Pooling-0|take-0|topk-0|_random_normal-0|sgd_mom_update-0|Dropout-0|"
     out = run(site, "-m", "mxcore.testing.conformance", "--kind", "tile", "--only", f"^(device:|{some}where-0|concat-0):?")
     assert re.search(r"tile: \d{3,} passed, 0 failed, 0 failed as expected", out), out
+    assert "SKIPPED" not in out, out
+
+
+def test_its_own_test_passes(site: Path) -> None:
+    run(site, "-W", "error", "-c", "import test_tile; test_tile.test_it_conforms()")
 
 
 def test_its_kernel_takes_what_it_accepts(site: Path) -> None:

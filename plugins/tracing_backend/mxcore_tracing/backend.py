@@ -49,8 +49,8 @@ def _run(name: str, function: Callable, args: tuple, kwargs: dict[str, Any]) -> 
     result = function(*args, **kwargs)
     seconds = time.perf_counter() - start
     _each(outs.append, result)
-    described = (tuple([(a.shape, a.dtype) for a in arrays]) for arrays in (ins, outs))
-    enter(Call(name, *described, sum(a.nbytes for a in (*ins, *outs)), seconds))
+    given, gave = (tuple([(a.shape, a.dtype) for a in arrays]) for arrays in (ins, outs))
+    enter(Call(name, given, gave, sum(a.nbytes for a in (*ins, *outs)), seconds))
     return _traced(result)
 
 
