@@ -5,6 +5,7 @@ are touched.
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
@@ -55,7 +56,7 @@ __all__ = ["AttrScope", "Context", "MXNetError", "NDArray", "Symbol", "__version
 def __getattr__(name: str) -> Any:
     place = _PLACES.get(name, name if name in _MODULES else None)
     if place is None:
-        raise AttributeError(f"module 'mxcore' has no attribute {name!r}")
+        return _kind(name)
     module, _, attribute = place.partition(":")
     try:
         found = importlib.import_module(f"{__name__}.{module}")
@@ -66,6 +67,21 @@ def __getattr__(name: str) -> Any:
     value = getattr(found, attribute) if attribute else found
     globals()[name] = value
     return value
+
+
+def _kind(name: str) -> Any:
+    """``mx.opencl(i)``: a context of a device kind that an installed backend serves."""
+    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}") is None:  # no module on its way in
+        from .plugins import backend_infos
+
+        if any(name in info.kinds for info in backend_infos()):
+            def context(device_id: int = 0) -> Context:
+                return Context(name, device_id)
+
+            context.__name__ = context.__qualname__ = name
+            context.__doc__ = f"The context of ``{name}`` device number ``device_id``."
+            return globals().setdefault(name, context)
+    raise AttributeError(f"module 'mxcore' has no attribute {name!r}, and no installed backend serves a device kind of that name")
 
 
 def __dir__() -> list[str]:

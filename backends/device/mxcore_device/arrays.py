@@ -75,6 +75,11 @@ class Array:
     __hash__ = object.__hash__
 
     @property
+    def base(self) -> Any:
+        """What the array's memory belongs to, the same for all views of it (:mod:`mxcore.runtime.watch` asks)."""
+        return self.memory
+
+    @property
     def dense(self) -> bool:
         """Whether it lies in C order, without gaps."""
         if self.whole:

@@ -121,7 +121,8 @@ def _run(kind: str, machine: Any, new: Array, a: Array, b: Array, sizes: tuple[i
         a, b = [x if not x.offset and x.dense else machine.xp.copy(x) for x in (a, b)]
         if not machine.convolution(kind, new, a, b, sizes[3], *windows[3:]):
             kernel = machine.kernel((_KERNELS[kind], dtype), lambda: _program(dtype))
-            machine.launch(kernel, tiles(*sizes[:2]) * sizes[3] * LOCAL_SIZE, new.memory, b.memory, a.memory, pack("9i", *sizes) + _packed(*windows))
+            machine.launch(kernel, tiles(*sizes[:2]) * sizes[3] * LOCAL_SIZE, new.memory, b.memory, a.memory,
+                           pack("9i", *sizes) + _packed(*windows))
     return new
 
 

@@ -16,8 +16,8 @@ def _describe() -> str:
 
 @hookimpl
 def mxcore_backend_info() -> BackendInfo:
-    """Graphics processors, at a priority below CUDA's; CPUs only under the backend's own name, ``mx.Context("opencl")``."""
-    return BackendInfo("opencl", {"gpu": 50}, _describe)
+    """Graphics processors, at a priority below CUDA's; as ``mx.opencl(i)`` all devices, CPUs too."""
+    return BackendInfo("opencl", {"gpu": 50, "opencl": 100}, _describe)
 
 
 @hookimpl

@@ -171,3 +171,9 @@ def test_a_device_without_doubles(device, machine, monkeypatch):
     monkeypatch.setenv("MXCORE_FALLBACK", "error")
     y = nd.array(a, ctx=device)
     np.testing.assert_allclose((nd.dot(y, y.T) + nd.exp(y).sum()).asnumpy(), a @ a.T + np.exp(a).sum(), rtol=1e-4)
+
+
+def test_contexts_by_kind(device):
+    assert mx.opencl() == mx.Context("opencl", 0) and mx.opencl(1).device_id == 1
+    with pytest.raises(AttributeError, match="no installed backend serves"):
+        mx.abacus  # noqa: B018

@@ -13,9 +13,10 @@ from mxcore.registry.op import OPS
 from mxcore_device import norms, rows
 from mxcore_device.host import to_host
 
-TYPES = ["float32", "float16", bfloat16, "float64"]
 ACCURATE = {"float64": 1e-11, "float32": 3e-5, "float16": 2e-2, "bfloat16": 0.15}
 SHAPES = [((5, 7), -1), ((3, 200), 1), ((2, 300, 6), 1), ((4, 30, 6), 1), ((6,), 0)]
+TYPED = [*[(*one, "float32") for one in SHAPES], *[(*one, "float16") for one in SHAPES[:2]], (*SHAPES[1], bfloat16),
+         (*SHAPES[0], "float64")]
 IMAGES = [((5, 7), -1), ((3, 4, 9, 11), 1), ((300, 3), 1), ((4, 6, 5, 3), 1), ((2, 3, 50, 50), 1), ((6, 9, 4), -1)]
 
 
@@ -55,8 +56,7 @@ def array(machine):
     return lambda *shape, dtype="float32", off=0.0: machine.xp.asarray((rng.normal(size=shape) + off).astype(dtype))
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("shape, axis", SHAPES)
+@pytest.mark.parametrize("shape, axis, dtype", TYPED)
 def test_softmax(machine, against, array, shape, axis, dtype):
     x, dy = array(*shape, dtype=dtype), array(*shape, dtype=dtype)
     for temperature in (None, 2.5):
@@ -69,7 +69,7 @@ def test_softmax(machine, against, array, shape, axis, dtype):
         assert against("_backward_log_softmax", rows.backward_log_softmax, dy, z, **at)[1] == 1
 
 
-@pytest.mark.parametrize("length", ["int32", "float32", "int64"])
+@pytest.mark.parametrize("length", ["int32", "float32"])
 @pytest.mark.parametrize("shape, axis", SHAPES)
 def test_softmax_of_the_first_elements(machine, against, array, shape, axis, length):
     at = axis % len(shape)
@@ -112,8 +112,7 @@ def test_gradient_of_an_output_layer(machine, against, array, shape, multi_outpu
         assert launches == 1 or (use_ignore and normalization == "valid")
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("shape, axis", SHAPES)
+@pytest.mark.parametrize("shape, axis, dtype", TYPED)
 def test_layer_norm(machine, against, array, shape, axis, dtype):
     x, dy = array(*shape, dtype=dtype, off=2), array(*shape, dtype=dtype)
     gamma, beta = array(shape[axis], dtype=dtype, off=1), array(shape[axis], dtype=dtype)
@@ -122,7 +121,7 @@ def test_layer_norm(machine, against, array, shape, axis, dtype):
     assert against("_backward_LayerNorm", norms.backward_layer_norm, dy, x, gamma, mean, std, eps=1e-5, axis=axis)[1] <= 3
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("shape, groups", [((3, 6, 5, 4), 3), ((2, 4, 9), 1), ((2, 8, 300), 4), ((5, 6), 2)])
 def test_group_and_instance_norm(machine, against, array, shape, groups, dtype):
     x, dy = array(*shape, dtype=dtype, off=2), array(*shape, dtype=dtype)
@@ -135,8 +134,9 @@ def test_group_and_instance_norm(machine, against, array, shape, groups, dtype):
         assert against("InstanceNorm", norms.instance_norm, x, gamma, beta, eps=1e-5)[1] == 1
 
 
-@pytest.mark.parametrize("types", [("float32", "float32"), ("float16", "float32"), (bfloat16, bfloat16), ("float64", "float64")])
-@pytest.mark.parametrize("shape, axis", IMAGES)
+@pytest.mark.parametrize("shape, axis, types", [*[(*image, ("float32", "float32")) for image in IMAGES],
+                                                (*IMAGES[1], ("float16", "float32")), (*IMAGES[4], ("float16", "float32")),
+                                                (*IMAGES[0], (bfloat16, bfloat16))])
 def test_batch_norm(machine, against, array, shape, axis, types):
     dtype, vector = types
     n = shape[axis]
