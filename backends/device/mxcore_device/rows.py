@@ -146,10 +146,9 @@ def _met(one: Pass, wait: bool) -> str:
             f"    if (lane < width) {{ {take} {one.merge} {put} }}\n    {barrier}\n  }}\n  {whole}\n")
 
 
-def _program(k: Kernel, key: tuple) -> tuple[str, dict]:
+def _program(k: Kernel, kind: Kind, key: tuple) -> tuple[str, dict]:
     double = source.DOUBLE if any(d.name == "float64" for d in (*k.outs, *k.ins)) else ""
-    text = [contracted(k.work), double, _SIZES, _text(k, "rows_item", "item"), _text(k, "rows_group", "group")]
-    return "".join(text), {(*key, kind): f"rows_{kind}" for kind in ("item", "group")}
+    return "".join([contracted(k.work), double, _SIZES, _text(k, "rows", kind)]), {key: "rows"}
 
 
 class Sizes(NamedTuple):
@@ -173,7 +172,8 @@ def launch(key: tuple, make: Callable[[], Kernel], kind: Kind, sizes: Sizes, out
     for a in ins:
         if a.machine is not machine:
             raise elsewhere(machine, a)
-    kernel = machine.kernel((*key, kind), lambda: _program(make(), key))
+    key = *key, kind
+    kernel = machine.kernel(key, lambda: _program(make(), kind, key))
     code = "d" if key[1].itemsize == 8 else "f"
     offsets = [a.offset for a in ins] + [0] * (8 - len(ins))
     machine.launch(kernel, sizes.rows * (LOCAL_SIZE if kind == "group" else 1), *[a.memory for a in (*outs, *ins)],
