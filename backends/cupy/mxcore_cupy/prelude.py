@@ -6,13 +6,15 @@ They need no header, so that the compiler library alone is enough. Half precisio
 
 from __future__ import annotations
 
+import re
+
 from mxcore_device.source import HEAD, LOCAL_SIZE
 
 __all__ = ["PRELUDE", "options", "translated"]
 
+_GROUP_SIZE = re.compile(r"__attribute__\(\(reqd_work_group_size\([^)]*\)\)\)")
 PRELUDE = f"""
 #define __kernel extern "C" __global__ __launch_bounds__({LOCAL_SIZE})
-#define __attribute__(x)
 #define __global
 #define __local __shared__
 #define volatile
@@ -62,7 +64,7 @@ static inline void vstore_half_rte(double x, long i, half *p) {{ asm("cvt.rn.f16
 
 def translated(source: str) -> str:
     """A program in CUDA C++."""
-    return PRELUDE + source
+    return PRELUDE + _GROUP_SIZE.sub("", source)  # CUDA's own attributes are spelled with the same word: no definition of it
 
 
 def options(source: str, architecture: str) -> tuple[str, ...]:

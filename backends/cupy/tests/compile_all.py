@@ -3,6 +3,7 @@
 ``FOLDER`` holds the programs that a run of the conformance kit needed (``MXCORE_HOSTCUDA_PROGRAMS``).
 """
 
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,11 +21,14 @@ def main(folder: str, *architectures: str) -> int:
 
     def one(job: tuple[Path, str]) -> str:
         path, architecture = job
+        source = path.read_text()
         try:
-            code = compiled(path.read_text(), architecture)
+            code = compiled(source, architecture)
         except MXNetError as error:
             return f"{path.name} for {architecture}: {error}"
-        return "" if code.startswith(b"\x7fELF") else f"{path.name} for {architecture}: no machine code"
+        kernels = re.findall(r"__kernel[^;{]*?void\s+(\w+)\(", source)
+        lost = [k for k in kernels if f".text.{k}\0".encode() not in code]  # sections of machine code that can be launched
+        return f"{path.name} for {architecture}: no kernel {', '.join(lost)}" if lost or not kernels else ""
 
     with ThreadPoolExecutor(2) as pool:
         failures = [said for said in pool.map(one, [(p, a) for p in programs for a in architectures]) if said]

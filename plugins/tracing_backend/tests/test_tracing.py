@@ -4,11 +4,11 @@ import re
 import threading
 from pathlib import Path
 
-import mxcore_tracing
 import numpy as np
 import pytest
 
 import mxcore as mx
+import mxcore_tracing
 from mxcore import autograd, nd
 from mxcore.testing import conformance
 

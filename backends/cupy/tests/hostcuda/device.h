@@ -1,14 +1,14 @@
 // What programs for CUDA need, on the host: threads of a block take turns at barriers.
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <tuple>
 #include <ucontext.h>
-#include <utility>
-#include <vector>
 
 using namespace std;
+
+template <class A> static A min(A a, A b) { return b < a ? b : a; }
+template <class A> static A max(A a, A b) { return a < b ? b : a; }
 
 struct Place { unsigned x, y, z; };
 static Place threadIdx, blockIdx;
@@ -29,10 +29,10 @@ static inline float from_half(unsigned short x) { return (float)bits<_Float16>(x
 template <class Number> static unsigned short to_half(Number x) { return bits<unsigned short>((_Float16)x); }
 
 // ---- a block: one context for each thread, resumed in turn until all have ended
-static ucontext_t scheduler;
-static vector<ucontext_t> contexts;
-static vector<vector<char>> stacks;
-static vector<bool> ended;
+static const unsigned THREADS = 1024, STACK = 1 << 16;
+static ucontext_t scheduler, *contexts;
+static char *stacks;
+static bool ended[THREADS];
 static unsigned current;
 static void (*body)(void *);
 static void *body_data;
@@ -41,12 +41,15 @@ static void __syncthreads() { unsigned me = current; swapcontext(&contexts[me], 
 static void entry() { body(body_data); ended[current] = true; }
 
 static void run_block(unsigned threads) {
-  contexts.resize(threads); stacks.resize(threads); ended.assign(threads, false);
+  if (!contexts) {
+    contexts = (ucontext_t *)calloc(THREADS, sizeof(ucontext_t));
+    stacks = (char *)malloc((size_t)THREADS * STACK);
+  }
   for (unsigned t = 0; t < threads; ++t) {
-    stacks[t].resize(1 << 16);
+    ended[t] = false;
     getcontext(&contexts[t]);
-    contexts[t].uc_stack.ss_sp = stacks[t].data();
-    contexts[t].uc_stack.ss_size = stacks[t].size();
+    contexts[t].uc_stack.ss_sp = stacks + (size_t)t * STACK;
+    contexts[t].uc_stack.ss_size = STACK;
     contexts[t].uc_link = &scheduler;
     makecontext(&contexts[t], entry, 0);
   }
@@ -62,16 +65,19 @@ static void run_block(unsigned threads) {
 }
 
 template <class... A> struct Call { void (*f)(A...); void **p; };
-template <class... A, size_t... I> static void apply_one(void (*f)(A...), void **p, index_sequence<I...>) {
-  f(*(remove_reference_t<A> *)p[I]...);
+template <class A> struct Bare { typedef A type; };
+template <class A> struct Bare<const A> { typedef A type; };
+template <int... I> struct Numbers {};
+template <class... A, int... I> static void apply_one(void (*f)(A...), void **p, Numbers<I...>) {
+  f(*(typename Bare<A>::type *)p[I]...);
 }
 template <class... A> static void run(void (*f)(A...), void **p, unsigned grid, unsigned block, bool together) {
   Call<A...> call{f, p};
   for (blockIdx.x = 0; blockIdx.x < grid; ++blockIdx.x) {
     if (!together) {
-      for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) apply_one(f, p, index_sequence_for<A...>{});
+      for (threadIdx.x = 0; threadIdx.x < block; ++threadIdx.x) apply_one(f, p, Numbers<__integer_pack((int)sizeof...(A))...>{});
     } else {
-      body = [](void *data) { auto *c = (Call<A...> *)data; apply_one(c->f, c->p, index_sequence_for<A...>{}); };
+      body = [](void *data) { auto *c = (Call<A...> *)data; apply_one(c->f, c->p, Numbers<__integer_pack((int)sizeof...(A))...>{}); };
       body_data = &call;
       run_block(block);
     }
