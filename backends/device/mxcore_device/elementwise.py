@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -12,10 +13,11 @@ from mxcore.registry import expr as E
 from mxcore.registry.source import Source
 from mxcore_numpy.xp import XP as REFERENCE
 
-from . import source
+from . import places, source
 from .arrays import Array, broadcast_shapes, empty
 from .functions import ARITY, FLOAT, INTEGER, LANGUAGE, TRUTH, TRUTH_VALUED
 from .host import elsewhere, on_host
+from .places import Places, lanes, wide_from
 
 __all__ = ["MOVES", "Elementwise", "cast", "copy_into", "run", "strides_for"]
 
@@ -32,16 +34,30 @@ def strides_for(a: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (0,) * lead + tuple([0 if n == 1 else s for n, s in zip(a.shape, a.strides, strict=True)])
 
 
-def run(kernel: Any, shape: tuple[int, ...], operands: tuple[Array, ...], *more: Any) -> None:
-    """Run a kernel over an iteration space; all operands have its shape or broadcast to it."""
+def run(key: Any, make: Callable[[bool], tuple[str, dict]], shape: tuple[int, ...], operands: tuple[Array, ...],
+        *more: Any) -> None:
+    """Run a kernel over an iteration space; all operands have its shape or broadcast to it.
+
+    ``make(False)`` is the program in which the kernel is called ``key``, ``make(True)`` the one with its wide kind, called
+    ``("wide", key)``; see :mod:`mxcore_device.places`.
+    """
     plan = source.layout(shape, *[strides_for(a, shape) for a in operands])
-    if plan.n:
-        offsets = _OFFSETS[len(operands)](*[a.offset for a in operands])
-        operands[0].machine.launch(kernel, plan.n, *[a.memory for a in operands], *more, plan.packed + offsets)
+    if not plan.n:
+        return
+    machine, offsets = operands[0].machine, [a.offset for a in operands]
+    if plan.flat is not None and plan.n >= places.WIDE_FROM and machine.gpu:
+        count = lanes([a.dtype for a in operands])
+        wide = wide_from(plan.n, plan.flat, count, offsets)
+        if wide is not None:
+            kernel = machine.kernel(("wide", key), lambda: make(True))
+            machine.launch(kernel, -(-plan.n // count), *[a.memory for a in operands], *more, wide)
+            return
+    kernel = machine.kernel(key, lambda: make(False))
+    machine.launch(kernel, plan.n, *[a.memory for a in operands], *more, plan.packed + _OFFSETS[len(operands)](*offsets))
 
 
 # ---------------------------------------------------------------- programs
-def _expression(function: str, dtype: np.dtype, inputs: list[np.dtype], functions: dict[str, str]) -> tuple[list[str], str]:
+def _expression(function: str, dtype: np.dtype, inputs: tuple[np.dtype, ...], functions: dict[str, str]) -> tuple[list[str], str]:
     """Statements, and the value of a function of the operands that ``p1``, ``p2``... point to."""
     elements = [source.loads(one, f"p{k}", f"j{k}") for k, one in enumerate(inputs, 1)]
     if not source.is_float(dtype):
@@ -56,57 +72,69 @@ def _expression(function: str, dtype: np.dtype, inputs: list[np.dtype], function
     return [s.text + ";" for s in writer.statements], value.name
 
 
+def _function(function: str, dtype: np.dtype, functions: dict[str, str]) -> Places:
+    """One function; what it calls goes into ``functions``."""
+    out = _BOOL if function in TRUTH_VALUED else dtype
+    inputs = (_BOOL, dtype, dtype) if function == "where" else (dtype,) * ARITY[function]
+    statements, value = _expression(function, dtype, inputs, functions)
+    body = "".join(f"  {line}\n" for line in [*statements, source.stores(out, "p0", "j0", value)])
+    return Places(f"f_{function}", (out,), inputs, body)
+
+
 def _program(dtype: np.dtype) -> tuple[str, dict]:
     """All functions on one data type."""
-    text, names, counts = [], {}, set()
     functions: dict[str, str] = {}
-    for function in FLOAT if source.is_float(dtype) else TRUTH if dtype.kind == "b" else INTEGER:
-        arity = ARITY[function]
-        counts.add(arity + 1)
-        out = _BOOL if function in TRUTH_VALUED else dtype
-        inputs = [_BOOL, dtype, dtype] if function == "where" else [dtype] * arity
-        parameters = [f"__global {source.storage(out)} *p0",
-                      *[f"__global const {source.storage(one)} *p{k}" for k, one in enumerate(inputs, 1)]]
-        statements, value = _expression(function, dtype, inputs, functions)
-        body = "".join(f"  {line}\n" for line in [*statements, source.stores(out, "p0", "j0", value)])
-        text.append(source.kernel(f"f_{function}", parameters, arity + 1, body))
-        names[function, dtype] = f"f_{function}"
-    head = [source.typed(dtype), *functions.values(), *[source.frame(c).declaration for c in sorted(counts)]]
-    return "\n".join([*head, *text]), names
+    table = FLOAT if source.is_float(dtype) else TRUTH if dtype.kind == "b" else INTEGER
+    kernels = {function: _function(function, dtype, functions) for function in table}
+    head = [source.typed(dtype), *functions.values(),
+            *[source.frame(c).declaration for c in sorted({k.count for k in kernels.values()})]]
+    return "\n".join([*head, *[k.general() for k in kernels.values()]]), {(f, dtype): k.name for f, k in kernels.items()}
+
+
+def _wide_program(function: str, dtype: np.dtype) -> tuple[str, dict]:
+    """One function for large arrays."""
+    functions: dict[str, str] = {}
+    one = _function(function, dtype, functions)
+    return one.program([source.typed(dtype), *functions.values()], (function, dtype), wide=True)
 
 
 #: the C type that has the bits of an element, by its size
 MOVES = {1: "uchar", 2: "ushort", 4: "uint", 8: "ulong"}
 
 
-def _copies() -> tuple[str, dict]:
-    text, names = [source.frame(2).declaration], {}
-    for size, c in MOVES.items():
-        text.append(source.kernel(f"copy_{size}", [f"__global {c} *p0", f"__global const {c} *p1"], 2, "  p0[j0] = p1[j1];"))
-        names["copy", size] = f"copy_{size}"
-    return "".join(text), names
+def _copies(wide: int) -> tuple[str, dict]:
+    """Copies of elements by their size; for large arrays (filled with one element) of one size."""
+    kernels = {size: Places(f"copy_{size}", (np.dtype(f"u{size}"),), (np.dtype(f"u{size}"),), "  p0[j0] = p1[j1];")
+               for size in MOVES}
+    if wide:
+        return kernels[wide].wide(), {("wide", ("copy", wide)): kernels[wide].name}
+    return "".join([source.frame(2).declaration, *[k.general() for k in kernels.values()]]), {
+        ("copy", size): k.name for size, k in kernels.items()}
 
 
-def _casts(fp64: bool, of: np.dtype) -> tuple[str, dict]:
-    """Casts of one type to all others, with NumPy's results where C leaves them open."""
+def _cast(of: np.dtype, to: np.dtype) -> Places:
+    """A cast, with NumPy's results where C leaves them open."""
+    arithmetic = source.types_of(to)[1]
+    value = source.loads(of, "p1", "j1")
+    if of.kind not in "iub" and to.kind in "iu":
+        middle = {"char": "int", "short": "int", "uchar": "int", "ushort": "int", "uint": "long"}.get(arithmetic)
+        value = f"({arithmetic})({middle})({value})" if middle else f"({arithmetic})({value})"
+    elif to.kind != "b" and not (to.name == "float16" and of.name == "float64"):
+        value = f"({arithmetic})({value})"
+    return Places(source.kernel_name(f"{of}_{to}"), (to,), (of,), "  " + source.stores(to, "p0", "j0", value))
+
+
+def _casts(fp64: bool, of: np.dtype, wide: np.dtype | None) -> tuple[str, dict]:
+    """Casts of one type to all others; for large arrays to one."""
     from mxcore.dtype import CODES, dtype_of
 
-    text, names = [source.DOUBLE if fp64 else "", source.typed(of), source.frame(2).declaration], {}
-    for to in map(dtype_of, CODES.values()):
-        if to == of or (to.name == "float64" and not fp64):
-            continue
-        memory, arithmetic = source.types_of(to)
-        value = source.loads(of, "p1", "j1")
-        if of.kind not in "iub" and to.kind in "iu":
-            wide = {"char": "int", "short": "int", "uchar": "int", "ushort": "int", "uint": "long"}.get(arithmetic)
-            value = f"({arithmetic})({wide})({value})" if wide else f"({arithmetic})({value})"
-        elif to.kind != "b" and not (to.name == "float16" and of.name == "float64"):
-            value = f"({arithmetic})({value})"
-        name = source.kernel_name(f"{of}_{to}")
-        text.append(source.kernel(name, [f"__global {memory} *p0", f"__global const {source.storage(of)} *p1"], 2,
-                                  "  " + source.stores(to, "p0", "j0", value)))
-        names["cast", of, to] = name
-    return "".join(text), names
+    head = [source.DOUBLE if fp64 else "", source.typed(of)]
+    if wide is not None:
+        one = _cast(of, wide)
+        return "".join([*head, one.wide()]), {("wide", ("cast", of, wide)): one.name}
+    kernels = {to: _cast(of, to) for to in map(dtype_of, CODES.values()) if to != of and (to.name != "float64" or fp64)}
+    return "".join([*head, source.frame(2).declaration, *[k.general() for k in kernels.values()]]), {
+        ("cast", of, to): k.name for to, k in kernels.items()}
 
 
 def copy_into(target: Array, a: Array) -> None:
@@ -123,14 +151,14 @@ def copy_into(target: Array, a: Array) -> None:
             size = a.dtype.itemsize
             machine.move(target.memory, target.offset * size, a.memory, a.offset * size, a.size * size)
             return
-        kernel = machine.kernel(("copy", a.dtype.itemsize), _copies)
+        size = a.dtype.itemsize
+        run(("copy", size), lambda wide: _copies(size if wide else 0), target.shape, (target, a))
     elif not machine.fp64 and "float64" in (a.dtype.name, target.dtype.name):
         host = on_host(machine, "astype", lambda x: x.astype(target.dtype), a)
         copy_into(target, host)
-        return
     else:
-        kernel = machine.kernel(("cast", a.dtype, target.dtype), lambda: _casts(machine.fp64, a.dtype))
-    run(kernel, target.shape, (target, a))
+        of, to = a.dtype, target.dtype
+        run(("cast", of, to), lambda wide: _casts(machine.fp64, of, to if wide else None), target.shape, (target, a))
 
 
 def cast(a: Array, dtype: np.dtype) -> Array:
@@ -197,9 +225,8 @@ class Elementwise:
             if x.shape != shape:
                 shape = broadcast_shapes(*[x.shape for x in arrays])
                 break
-        kernel = machine.kernel((function, work), lambda: _program(work))
         new = empty(machine, shape, out)
-        run(kernel, shape, (new, *arrays))
+        run((function, work), lambda wide: _wide_program(function, work) if wide else _program(work), shape, (new, *arrays))
         return new
 
     def astype(self, a: Any, dtype: Any) -> Array:

@@ -25,6 +25,7 @@ from .arrays import Array, broadcast_shapes, contiguous_strides, empty
 from .elementwise import cast, run, strides_for
 from .functions import LANGUAGE
 from .host import elsewhere
+from .places import Places
 from .reductions import BY_GROUP, BY_ITEM, head_of, reduced, split
 from .source import LOCAL_SIZE
 
@@ -67,7 +68,6 @@ class _Operator:
         self.inputs, self.attrs = list(op.schema.inputs), [a for a in op.schema.attrs if a in E.leaves(op.expr, "attr")]
         self.expr = op.expr
         self.calls = 0
-        self.kernels: dict[Any, Any] = {}
 
     def __call__(self, xp: Any, *arrays: Any, **attrs: Any) -> Any:
         first = arrays[0]
@@ -84,16 +84,13 @@ class _Operator:
             if a.machine is not machine:
                 raise elsewhere(machine, a)
         shape = first.shape if all(a.shape == first.shape for a in arrays) else broadcast_shapes(*[a.shape for a in arrays])
-        kernel = self.kernels.get((machine, dtype))
-        if kernel is None:
-            key = self.expr, dtype, len(arrays)
-            kernel = self.kernels[machine, dtype] = machine.kernel(key, lambda: self._program(dtype))
         new = empty(machine, shape, dtype)
         code = "d" if double else "f"
-        run(kernel, shape, (new, *arrays), *[pack(code, v) for v in values])
+        run((self.expr, dtype, len(arrays)), lambda wide: self._program(dtype, wide), shape, (new, *arrays),
+            *[pack(code, v) for v in values])
         return new
 
-    def _program(self, dtype: np.dtype) -> tuple[str, dict]:
+    def _program(self, dtype: np.dtype, wide: bool) -> tuple[str, dict]:
         work = source.arithmetic(dtype)
         names = {E.arg(n): E.arg(f"x{k}") for k, n in enumerate(self.inputs)}
         names |= {E.attr(n): E.arg(f"s{k}") for k, n in enumerate(self.attrs)}
@@ -103,14 +100,10 @@ class _Operator:
         for k in range(len(self.attrs)):
             writer.operand(f"s{k}", f"v{k}", work)
         value = writer.number(writer.value(E.substituted(self.expr, names)))
-        c, memory, count = source.types_of(dtype)[1], source.storage(dtype), len(self.inputs) + 1
-        parameters = [f"__global {memory} *p0", *[f"__global const {memory} *p{k}" for k in range(1, count)],
-                      *[f"const {c} v{k}" for k in range(len(self.attrs))]]
+        numbers = tuple([f"const {source.types_of(dtype)[1]} v{k}" for k in range(len(self.attrs))])
         body = "".join(f"  {s.text};\n" for s in writer.statements) + "  " + source.stores(dtype, "p0", "j0", value)
-        name = source.kernel_name(self.name)
-        text = [source.typed(dtype), *writer.functions.values(), source.frame(count).declaration,
-                source.kernel(name, parameters, count, body)]
-        return "\n".join(text), {(self.expr, dtype, len(self.inputs)): name}
+        places = Places(source.kernel_name(self.name), (dtype,), (dtype,) * len(self.inputs), body, numbers)
+        return places.program([source.typed(dtype), *writer.functions.values()], (self.expr, dtype, len(self.inputs)), wide)
 
 
 # ---------------------------------------------------------------- loops
@@ -137,9 +130,8 @@ def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) ->
         outs = [empty(machine, loop.shape, dtypes[j]) for j in plain]
         wanted = tuple([d.dtype for d in outs])
         exprs = tuple([loop.exprs[j] for j in plain])
-        kernel = machine.kernel(("loop", loop.dtype, loop.names, exprs, types, wanted),
-                                lambda: _plain(loop, exprs, types, wanted))
-        run(kernel, loop.shape, (*outs, *arrays))
+        run(("loop", loop.dtype, loop.names, exprs, types, wanted), lambda wide: _plain(loop, exprs, types, wanted, wide),
+            loop.shape, (*outs, *arrays))
         for j, out in zip(plain, outs, strict=True):
             results[j] = out
     for j, r in enumerate(loop.reductions):
@@ -155,18 +147,16 @@ def _operands(writer: Source, loop: Loop, types: Sequence[np.dtype], at: Callabl
         writer.operand(name, source.loads(dtype, pointer, index), source.arithmetic(dtype))
 
 
-def _plain(loop: Loop, exprs: Sequence[E.Expr], types: Sequence[np.dtype], wanted: Sequence[np.dtype]) -> tuple[str, dict]:
-    count = len(wanted) + len(types)
+def _plain(loop: Loop, exprs: tuple[E.Expr, ...], types: tuple[np.dtype, ...], wanted: tuple[np.dtype, ...],
+           wide: bool) -> tuple[str, dict]:
     writer = Source(LANGUAGE, loop.dtype)
     _operands(writer, loop, types, lambda k: (f"p{len(wanted) + k}", f"j{len(wanted) + k}"))
     values = [writer.number(writer.value(e)) for e in exprs]
-    parameters = [f"__global {source.storage(d)} *p{k}" for k, d in enumerate(wanted)]
-    parameters += [f"__global const {source.storage(d)} *p{k}" for k, d in enumerate(types, len(wanted))]
     body = "".join(f"  {s.text};\n" for s in writer.statements)
     body += "".join(f"  {source.stores(d, f'p{k}', f'j{k}', v)}\n" for k, (d, v) in enumerate(zip(wanted, values, strict=True)))
-    text = [_pragma(*types, *wanted), source.typed(loop.dtype), *writer.functions.values(), source.frame(count).declaration,
-            source.kernel("loop", parameters, count, body)]
-    return "\n".join(text), {("loop", loop.dtype, loop.names, tuple(exprs), tuple(types), tuple(wanted)): "loop"}
+    return Places("loop", wanted, types, body).program(
+        [_pragma(*types, *wanted), source.typed(loop.dtype), *writer.functions.values()],
+        ("loop", loop.dtype, loop.names, exprs, types, wanted), wide)
 
 
 def _summed(machine: Any, loop: Loop, e: E.Expr, axes: tuple[int, ...], arrays: Sequence[Array], types: tuple) -> Array:

@@ -143,10 +143,14 @@ def kernel(name: str, parameters: Sequence[str], count: int, body: str) -> str:
 
 
 class Layout(NamedTuple):
-    """An iteration space as the kernels want it: number of places, and the structure up to the offsets."""
+    """An iteration space as the kernels want it: number of places, and the structure up to the offsets.
+
+    ``flat`` has the steps of the operands if all that are not 0 are 1, and one axis is left.
+    """
 
     n: int
     packed: bytes
+    flat: tuple[int, ...] | None = None
 
 
 @lru_cache(8192)
@@ -164,12 +168,13 @@ def layout(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Layout:
     sizes, steps = _merged(shape, strides)
     if len(sizes) > AXES:
         raise MXNetError(f"arrays of shape {shape} lie in more than {AXES} pieces of different strides")
+    flat = tuple([s[0] for s in steps]) if len(sizes) == 1 and all(s[0] in (0, 1) for s in steps) else None
     pad = AXES - len(sizes)
     numbers = [n, len(sizes), *sizes, *[1] * pad]
     for one in steps:
         numbers += [*one, *[0] * pad]
     try:
-        return Layout(n, struct.pack(f"{len(numbers)}i", *numbers))
+        return Layout(n, struct.pack(f"{len(numbers)}i", *numbers), flat)
     except struct.error as error:
         raise MXNetError(f"an array of shape {shape} has strides beyond 2**31 elements") from error
 

@@ -24,6 +24,7 @@ from .arrays import Array
 from .elementwise import run
 from .functions import LANGUAGE
 from .fused import fuse_after
+from .places import Places
 
 __all__ = ["table"]
 
@@ -198,25 +199,22 @@ def _launch(machine: Any, g: _Group, ins: list[Array], outs: list[Array], rates:
     types = tuple([a.dtype for a in ins])
     work = np.dtype("float64") if any(t == _F8 for t in (*types, *g.dtypes)) else np.dtype("float32")
     key = "update", g.exprs, g.dtypes, types
-    kernel = machine.kernel(key, lambda: (_program(g, types, work), {key: "update"}))
-    run(kernel, outs[0].shape, (*outs, *ins), *[pack("d" if work == _F8 else "f", r) for r in rates])
+    run(key, lambda wide: _program(g, types, work, key, wide), outs[0].shape, (*outs, *ins),
+        *[pack("d" if work == _F8 else "f", r) for r in rates])
 
 
-def _program(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> str:
+def _program(g: _Group, types: tuple[np.dtype, ...], work: np.dtype, key: Any, wide: bool) -> tuple[str, dict]:
     writer, first = Source(LANGUAGE, work), len(g.outs)
     for k, dtype in enumerate(types):
         writer.operand(f"a{k}", source.loads(dtype, f"p{first + k}", f"j{first + k}"), source.arithmetic(dtype))
     for k in range(len(g.rates)):
         writer.operand(f"r{k}", f"v{k}", work)
     values = [writer.number(writer.value(e)) for e in g.exprs]
-    parameters = [f"__global {source.storage(d)} *p{k}" for k, d in enumerate(g.dtypes)]
-    parameters += [f"__global const {source.storage(d)} *p{k}" for k, d in enumerate(types, first)]
-    parameters += [f"const {source.types_of(work)[1]} v{k}" for k in range(len(g.rates))]
+    numbers = tuple([f"const {source.types_of(work)[1]} v{k}" for k in range(len(g.rates))])
     body = [f"  {s.text};" for s in writer.statements]
     body += [f"  {source.stores(d, f'p{k}', f'j{k}', v)}" for k, (d, v) in enumerate(zip(g.dtypes, values, strict=True))]
-    count = first + len(types)
-    return "\n".join([source.typed(work), *writer.functions.values(), source.frame(count).declaration,
-                      source.kernel("update", parameters, count, "\n".join(body))])
+    return Places("update", g.dtypes, types, "\n".join(body), numbers).program(
+        [source.typed(work), *writer.functions.values()], key, wide)
 
 
 _ENTRIES: dict[str, KernelEntry] = {}
