@@ -6,6 +6,8 @@ Which installed backend serves a kind is decided at first use by :mod:`mxcore.ru
 import threading
 from typing import ClassVar
 
+from .errors import ContextError
+
 __all__ = ["Context", "cpu", "cpu_pinned", "cpu_shared", "current_context", "gpu", "gpu_memory_info", "num_gpus"]
 
 
@@ -87,6 +89,22 @@ class Context:
         dev = device_of(self)
         dev.pool.clear()  # memory of compiled programs that no run is using
         dev.backend.empty_cache(self.device_id)
+
+
+    def pool_info(self) -> tuple[int, int]:
+        """Bytes that arrays use, and bytes that the backend's memory pool holds for them and for the next ones.
+
+        Raises
+        ------
+        ContextError
+            The backend has no pool of its own (NumPy leaves memory to the C library).
+        """
+        from .runtime.device import device_of
+
+        dev = device_of(self)
+        if not hasattr(dev.backend, "pool_info"):
+            raise ContextError(f"backend {dev.name!r} has no memory pool of its own, so there is nothing to tell of {self}")
+        return dev.backend.pool_info(self.device_id)
 
 
 Context.default_ctx = Context("cpu", 0)

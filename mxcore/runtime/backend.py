@@ -136,6 +136,10 @@ class Backend(Protocol):
     def memory_info(self, index: int) -> tuple[int, int]:
         """Free and total bytes."""
 
+    # ---- only of a backend with a memory pool
+    def pool_info(self, index: int) -> tuple[int, int]:
+        """Bytes in use, and bytes that the pool has taken from the system."""
+
     def empty_cache(self, index: int) -> None:
         """Give reserved memory back."""
 

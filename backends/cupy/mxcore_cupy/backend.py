@@ -40,6 +40,13 @@ class CudaBackend(DeviceBackend):
         free, total = one.cupy.cuda.runtime.memGetInfo()
         return int(free + one.cupy.get_default_memory_pool().free_bytes()), int(total)
 
+    def pool_info(self, index: int) -> tuple[int, int]:
+        """Bytes in use, and bytes that CuPy's pool has taken from the driver; graphs have pools of their own."""
+        one = machine(index)
+        one.enter()
+        pool = one.cupy.get_default_memory_pool()
+        return int(pool.used_bytes()), int(pool.total_bytes())
+
     def empty_cache(self, index: int) -> None:
         """Give the pool's free memory back to the driver."""
         one = machine(index)

@@ -9,6 +9,9 @@ from mxcore.errors import ContextError, MXNetError, OutOfMemoryError
 def test_gpu_is_cuda(device):
     assert mx.nd.ones((2,), ctx=mx.gpu())._dev.name == "cupy"
     assert mx.context.num_gpus() >= 1 and len(mx.context.gpu_memory_info(0)) == 2
+    x = mx.nd.ones((1000,), ctx=mx.gpu())
+    used, held = x.ctx.pool_info()
+    assert 4000 <= used <= held
 
 
 def test_out_of_memory_says_how_much(device):

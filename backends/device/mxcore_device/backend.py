@@ -40,6 +40,10 @@ class DeviceBackend(ABC):
         """Free and total bytes."""
 
     @abstractmethod
+    def pool_info(self, index: int) -> tuple[int, int]:
+        """Bytes in use, and bytes that the pool has taken from the driver."""
+
+    @abstractmethod
     def empty_cache(self, index: int) -> None:
         """Give the pool's free memory back."""
 

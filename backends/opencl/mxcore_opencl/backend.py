@@ -46,6 +46,11 @@ class OpenCLBackend(DeviceBackend):
         total = int(one.device.global_mem_size)
         return max(0, total - int(one.pool.managed_bytes)), total
 
+    def pool_info(self, index: int) -> tuple[int, int]:
+        """Bytes in use, and bytes that the pool has taken from the driver."""
+        pool = machine(index).pool
+        return int(pool.active_bytes), int(pool.managed_bytes)
+
     def empty_cache(self, index: int) -> None:
         """Give the pool's free memory back."""
         machine(index).pool.free_held()

@@ -10,7 +10,7 @@ import pytest
 
 import mxcore as mx
 from mxcore import nd
-from mxcore.errors import BackendMissingError, KernelMissingError, MXNetError, OutOfMemoryError
+from mxcore.errors import BackendMissingError, ContextError, KernelMissingError, MXNetError, OutOfMemoryError
 from mxcore.testing import conformance
 
 
@@ -177,3 +177,11 @@ def test_contexts_by_kind(device):
     assert mx.opencl() == mx.Context("opencl", 0) and mx.opencl(1).device_id == 1
     with pytest.raises(AttributeError, match="no installed backend serves"):
         mx.abacus  # noqa: B018
+
+
+def test_the_pool_tells_what_it_holds(device):
+    x = nd.ones((1000,), ctx=device)
+    used, held = x.ctx.pool_info()
+    assert 4000 <= used <= held
+    with pytest.raises(ContextError, match="no memory pool"):
+        mx.cpu().pool_info()

@@ -375,7 +375,8 @@ def modules() -> dict[str, types.ModuleType]:
     """What to put into ``sys.modules``."""
     cupy, cuda, nvrtc = (types.ModuleType(n) for n in ("cupy", "cupy.cuda", "cupy.cuda.nvrtc"))
     stream = Stream()
-    pool = types.SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+    pool = types.SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None, used_bytes=lambda: MemoryPointer.live,
+                                 total_bytes=lambda: MemoryPointer.live)
     vars(nvrtc).update(
         NVRTCError=NVRTCError, getVersion=lambda: (13, 0, "host", hashlib.sha256((HERE / "device.h").read_bytes()).hexdigest()),
         getSupportedArchs=lambda: [75, 80, 90, 100], createProgram=lambda text, name, headers, names: _Program(text),

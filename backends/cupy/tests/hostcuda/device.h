@@ -7,8 +7,6 @@
 
 using namespace std;
 
-template <class A> static A min(A a, A b) { return b < a ? b : a; }
-template <class A> static A max(A a, A b) { return a < b ? b : a; }
 
 struct Place { unsigned x, y, z; };
 static Place threadIdx, blockIdx;
