@@ -298,9 +298,10 @@ def cuda(args: list[str]) -> int:
     ensure("test", "nvrtc")
     tests = ROOT / "backends" / "cupy" / "tests"
     with tempfile.TemporaryDirectory() as programs:
-        host = {**os.environ, "MXCORE_TEST_CUDA": "host", "MXCORE_HOME": str(Path(programs) / "home")}
+        host = {**os.environ, "MXCORE_TEST_CUDA": "host", "MXCORE_HOME": str(Path(programs) / "home"),
+                "MXCORE_HOSTCUDA_PROGRAMS": programs}
         status = run(PYTHON, tests / "kit.py", "--kind", "cuda", "--xfails", tests.parent / "xfails.txt", *args,
-                     env={"MXCORE_FUSE_AFTER": "50", **host, "MXCORE_FALLBACK": "error", "MXCORE_HOSTCUDA_PROGRAMS": programs})
+                     env={"MXCORE_FUSE_AFTER": "50", **host, "MXCORE_FALLBACK": "error"})
         status = run(PYTHON, "-m", "pytest", tests, env=host) or status
         real = {**os.environ, "MXCORE_HOME": host["MXCORE_HOME"]}
         return run(PYTHON, tests / "compile_all.py", programs, *GPUS, env=real) or status

@@ -109,7 +109,7 @@ def _operand(a: Array) -> _Operand | None:
     batch = _step(a.shape[:-2], a.strides[:-2])
     if batch is None or batch < 0:
         return None
-    address = a.memory.ptr + a.offset * a.dtype.itemsize
+    address = a.machine.address(a)
     if (right == 1 or columns == 1) and (down >= columns or rows == 1):
         return _Operand(address, False, max(down, columns) if rows > 1 else columns, batch)
     if (down == 1 or rows == 1) and (right >= rows or columns == 1):
@@ -151,6 +151,6 @@ def product(machine: Any, new: Array, a: Array, b: Array) -> bool:
     _check(library().gemm(
         handle.on(machine.stream), int(right.transposed), int(left.transposed), n, m, k, C.addressof(one), right.address, kind,
         right.step, right.batch, left.address, kind, left.step, left.batch, C.addressof(zero),
-        new.memory.ptr + new.offset * new.dtype.itemsize, kind, n, m * n, prod(new.shape[:-2]), compute, _DEFAULT_ALGORITHM),
+        machine.address(new), kind, n, m * n, prod(new.shape[:-2]), compute, _DEFAULT_ALGORITHM),
         f"multiplying {a.shape} by {b.shape} of {dtype}")
     return True

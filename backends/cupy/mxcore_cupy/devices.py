@@ -93,7 +93,7 @@ class CudaMachine(Machine):
     """
 
     backend = "cupy"
-    fp64 = gpu = True
+    fp64 = gpu = tables = True
     parameter_bytes = 4096
 
     def __init__(self, index: int) -> None:
@@ -199,6 +199,10 @@ class CudaMachine(Machine):
         from .dnn import convolution
 
         return convolution(self, kind, new, a, b, *attrs)
+
+    def address(self, a: Array) -> int:
+        """Device addresses are numbers."""
+        return int(a.memory.ptr) + a.offset * a.dtype.itemsize
 
     def ordering(self, function: str) -> Callable[..., Any]:
         """By CuPy."""

@@ -213,6 +213,5 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
     plan = plans[key]
     first, second = (b, a) if kind == "data" else (a, b)
     room = machine.allocate(plan.workspace)
-    first_at, second_at, new_at = [x.memory.ptr + x.offset * x.dtype.itemsize for x in (first, second, new)]
-    plan(handle, first_at, second_at, new_at, room.ptr)
+    plan(handle, machine.address(first), machine.address(second), machine.address(new), room.ptr)
     return True

@@ -32,6 +32,8 @@ class Machine(ABC):
         Kernels suit it: products and windows run on the device. False for a CPU, where NumPy's on the same memory are faster.
     parameter_bytes : int
         How large the parameters of a kernel may be together.
+    tables : bool
+        Kernels may be given addresses (:meth:`address`) in structures.
     xp : Functions
         What kernels of operators call.
     lock : threading.RLock
@@ -43,6 +45,7 @@ class Machine(ABC):
     fp64: bool
     gpu: bool
     parameter_bytes: int
+    tables: bool = False
 
     def __init__(self, index: int) -> None:
         from .xp import Functions
@@ -111,6 +114,10 @@ class Machine(ABC):
         this package.
         """
         return False
+
+    def address(self, a: Any) -> int:
+        """Where the first element of an array is, for a device with ``tables``."""
+        raise NotImplementedError(f"{self!r} has no addresses")
 
     def ordering(self, function: str) -> Callable[..., Any] | None:
         """A function of ``xp`` that orders or counts (``sort``, ``unique``) on the device; None: the host does it, counted."""

@@ -1,4 +1,4 @@
-"""Optimizer updates: one kernel for a weight and its states, which writes in their places.
+"""Optimizer updates: one kernel for a weight and its states, or for many weights, which writes in their places.
 
 What an update computes is said once, by its generic kernel. That is run on stand-ins for arrays, which note the expressions
 that come out; learning rates stay arguments of the kernel, since they change from step to step.
@@ -19,12 +19,13 @@ from mxcore.registry.op import OPS, Op
 from mxcore.registry.source import Source
 from mxcore.runtime.backend import XP_ELEMENTWISE
 
-from . import source
+from . import source, tables
 from .arrays import Array
 from .elementwise import run
 from .functions import LANGUAGE
 from .fused import fuse_after
 from .places import Places
+from .tables import Member
 
 __all__ = ["table"]
 
@@ -184,8 +185,12 @@ class _Writer:
         rates = [float(v) for n in _RATES if n in attrs for v in _several(attrs[n])]
         if any(outs[k].dtype != d for g in groups for k, d in zip(g.outs, g.dtypes, strict=True)) or not _in_place(ins, outs):
             return False
+        equal: dict[Any, list[tuple[_Group, Member]]] = {}
         for g in groups:
-            _launch(machine, g, [ins[k] for k in g.ins], [outs[k] for k in g.outs], [rates[k] for k in g.rates])
+            member = Member((*[outs[k] for k in g.outs], *[ins[k] for k in g.ins]), tuple([rates[k] for k in g.rates]))
+            equal.setdefault((g.exprs, g.dtypes, tuple([ins[k].dtype for k in g.ins])), []).append((g, member))
+        for some in equal.values():
+            _launch_all(machine, some)
         return True
 
 
@@ -195,26 +200,44 @@ def _in_place(ins: Sequence[Array], outs: Sequence[Array]) -> bool:
                for a in ins for o in outs)
 
 
-def _launch(machine: Any, g: _Group, ins: list[Array], outs: list[Array], rates: list[float]) -> None:
-    types = tuple([a.dtype for a in ins])
+def _launch_all(machine: Any, members: Sequence[tuple[_Group, Member]]) -> None:
+    """Groups that compute the same: in one launch where the device can, and the arrays lie without gaps."""
+    g = members[0][0]
+    types = tuple([a.dtype for a in members[0][1].arrays[len(g.outs) :]])
     work = np.dtype("float64") if any(t == _F8 for t in (*types, *g.dtypes)) else np.dtype("float32")
     key = "update", g.exprs, g.dtypes, types
-    run(key, lambda wide: _program(g, types, work, key, wide), outs[0].shape, (*outs, *ins),
-        *[pack("d" if work == _F8 else "f", r) for r in rates])
+    together = [m for _, m in members if all(a.dense and a.shape == m.arrays[0].shape for a in m.arrays)]
+    if machine.tables and len(together) > 1:
+        kernel = machine.kernel(("many", key), lambda: (_many(g, types, work), {("many", key): "update_many"}))
+        tables.launch(machine, kernel, [m for m in together if m.arrays[0].size], work)
+        members = [(g, m) for g, m in members if not any(m is one for one in together)]
+    for _, m in members:
+        run(key, lambda wide: _program(g, types, work, key, wide), m.arrays[0].shape, m.arrays,
+            *[pack("d" if work == _F8 else "f", r) for r in m.rates])
+
+
+def _many(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> str:
+    head, body = _written(g, types, work)
+    return tables.program(g.dtypes, types, work, len(g.rates), head, body)
 
 
 def _program(g: _Group, types: tuple[np.dtype, ...], work: np.dtype, key: Any, wide: bool) -> tuple[str, dict]:
+    head, body = _written(g, types, work)
+    numbers = tuple([f"const {source.types_of(work)[1]} v{k}" for k in range(len(g.rates))])
+    return Places("update", g.dtypes, types, body, numbers).program([source.typed(work), *head], key, wide)
+
+
+def _written(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> tuple[list[str], str]:
+    """Functions, and the statements that read the inputs and write the results."""
     writer, first = Source(LANGUAGE, work), len(g.outs)
     for k, dtype in enumerate(types):
         writer.operand(f"a{k}", source.loads(dtype, f"p{first + k}", f"j{first + k}"), source.arithmetic(dtype))
     for k in range(len(g.rates)):
         writer.operand(f"r{k}", f"v{k}", work)
     values = [writer.number(writer.value(e)) for e in g.exprs]
-    numbers = tuple([f"const {source.types_of(work)[1]} v{k}" for k in range(len(g.rates))])
     body = [f"  {s.text};" for s in writer.statements]
     body += [f"  {source.stores(d, f'p{k}', f'j{k}', v)}" for k, (d, v) in enumerate(zip(g.dtypes, values, strict=True))]
-    return Places("update", g.dtypes, types, "\n".join(body), numbers).program(
-        [source.typed(work), *writer.functions.values()], key, wide)
+    return list(writer.functions.values()), "\n".join(body)
 
 
 _ENTRIES: dict[str, KernelEntry] = {}
