@@ -87,7 +87,7 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
     table = FLOAT if source.is_float(dtype) else TRUTH if dtype.kind == "b" else INTEGER
     kernels = {function: _function(function, dtype, functions) for function in table}
     head = [source.typed(dtype), *functions.values(),
-            *[source.frame(c).declaration for c in sorted({k.count for k in kernels.values()})]]
+            *[source.frame(c).declaration for c in sorted({k.operands for k in kernels.values()})]]
     return "\n".join([*head, *[k.general() for k in kernels.values()]]), {(f, dtype): k.name for f, k in kernels.items()}
 
 

@@ -15,8 +15,8 @@ from .arrays import Array, empty
 from .rows import ACROSS, PLANES, Kernel, Kind, Pass, Sizes, dense, generic, kind_along, launch, served, sized, work_of
 from .source import LOCAL_SIZE
 
-__all__ = ["backward_batch_norm", "backward_group_norm", "backward_layer_norm", "batch_norm", "group_norm", "instance_norm",
-           "layer_norm", "sync_batch_norm"]
+__all__ = ["backward_batch_norm", "backward_group_norm", "backward_layer_norm", "batch_norm", "batch_norm_with_relu",
+           "group_norm", "instance_norm", "layer_norm", "sync_batch_norm"]
 
 #: inner axes from which on a work-group walks one; the least elements of a piece; how many work-items or groups suffice
 _PLANE, _LEAST, _MOST = 32, {"item": 64, "group": 2048}, {"item": 1 << 17, "group": 1 << 12}
@@ -240,17 +240,18 @@ def batch_norm(xp: Any, data: Array, gamma: Array, beta: Array, moving_mean: Arr
     work, (outer, n, inner) = work_of(vector), shape
     data, gamma, beta, moving_mean, moving_var = [dense(a) for a in (data, *vectors)]
     mean, inverse = empty(machine, (n,), vector), empty(machine, (n,), vector)
-    batch, new = empty(machine, (1,), vector), (None, None)
+    batch = empty(machine, (1,), vector)
+    new: tuple[Array | None, Array | None] = None, None
     if is_train and not use_global_stats:
         kind, piece, pieces = _pieces(shape)
         parts = [empty(machine, (pieces, n), work) for _ in "ab"]
         launch(("batch statistics", work, dtype), lambda: _statistics(dtype, work), kind,
                Sizes(n * pieces, n, inner, outer * inner, piece), parts, (data,))
-        new = empty(machine, (n,), vector), empty(machine, (n,), vector)
+        moved = empty(machine, (n,), vector), empty(machine, (n,), vector)
         launch(("batch gathered", work, vector), lambda: _gathered(vector, work), "group" if pieces >= LOCAL_SIZE else "item",
-               Sizes(n, pieces, n, outer * inner, piece), (mean, inverse, *new, batch), (*parts, moving_mean, moving_var), eps,
+               Sizes(n, pieces, n, outer * inner, piece), (mean, inverse, *moved, batch), (*parts, moving_mean, moving_var), eps,
                momentum, 1 - momentum)
-        new = (None, None) if momentum == 1 else new
+        new = (None, None) if momentum == 1 else moved
     else:
         launch(("batch fixed", work, vector), lambda: _fixed(vector, work), "item", Sizes(n, 1, n), (mean, inverse, batch),
                (moving_mean, moving_var), eps)
@@ -263,6 +264,12 @@ def batch_norm(xp: Any, data: Array, gamma: Array, beta: Array, moving_mean: Arr
 def sync_batch_norm(xp: Any, *arrays: Array, ndev: int = 1, key: str = "", **attrs: Any) -> tuple:
     """The kernel of ``_contrib_SyncBatchNorm``."""
     return batch_norm(xp, *arrays, axis=1, **attrs)
+
+
+def batch_norm_with_relu(xp: Any, *arrays: Array, **attrs: Any) -> tuple:
+    """The kernel of ``_contrib_BatchNormWithReLU``."""
+    out, *rest = batch_norm(xp, *arrays, **attrs)
+    return xp.maximum(out, xp.scalar(0, out.dtype)), *rest
 
 
 def _batch_sums(data: np.dtype, dy: np.dtype, vector: np.dtype, work: np.dtype) -> Kernel:

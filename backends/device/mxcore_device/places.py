@@ -58,7 +58,7 @@ class Places(NamedTuple):
     numbers: tuple[str, ...] = ()
 
     @property
-    def count(self) -> int:
+    def operands(self) -> int:
         """How many operands there are."""
         return len(self.outs) + len(self.ins)
 
@@ -69,13 +69,13 @@ class Places(NamedTuple):
 
     def general(self) -> str:
         """The kernel for any strides; the declaration of its frame comes before it."""
-        return source.kernel(self.name, self._parameters(), self.count, self.body)
+        return source.kernel(self.name, self._parameters(), self.operands, self.body)
 
     def program(self, head: Sequence[str], key: Any, wide: bool) -> tuple[str, dict]:
         """A program of this kernel alone, and what it is called: ``key``, or ``("wide", key)``."""
         if wide:
             return "\n".join([*head, self.wide()]), {("wide", key): self.name}
-        return "\n".join([*head, source.frame(self.count).declaration, self.general()]), {key: self.name}
+        return "\n".join([*head, source.frame(self.operands).declaration, self.general()]), {key: self.name}
 
     def wide(self) -> str:
         """The kernel for arrays in C order, with what it needs declared."""
@@ -84,7 +84,7 @@ class Places(NamedTuple):
         unrolled = f"#pragma unroll\n    for (int u = 0; u < {n}; ++u)"
         sizes = {c: n * d.itemsize for c, d in zip(bits, dtypes, strict=True)}
         lines = [_ALIGNED, *[f"struct ALIGNED({size}) Wide_{c} {{ {c} x[{n}]; }};\n" for c, size in sizes.items()]]
-        lines += [f"typedef struct {{ long n, step[{self.count}], base[{self.count}]; }} Wide;\n",
+        lines += [f"typedef struct {{ long n, step[{self.operands}], base[{self.operands}]; }} Wide;\n",
                   f"__kernel __attribute__((reqd_work_group_size({LOCAL_SIZE}, 1, 1)))\n",
                   f"void {self.name}({', '.join(self._parameters())}, const Wide w) {{\n",
                   f"  const long i = (long)get_global_id(0) * {n};\n  if (i >= w.n) return;\n",
@@ -98,7 +98,7 @@ class Places(NamedTuple):
         for k, d in enumerate(dtypes):
             pointer = f"{'' if k < first else 'const '}{source.storage(d)} *"
             lines.append(f"    {pointer}p{k} = ({pointer})a{k}.x;\n")
-        places = ", ".join(f"j{k} = u" for k in range(self.count))
+        places = ", ".join(f"j{k} = u" for k in range(self.operands))
         lines.append(f"{unrolled} {{\n      const long {places};\n{self.body}\n    }}\n  }}\n")
         for k, c in enumerate(bits[:first]):
             lines += ["  {\n", f"    __global {c} *g = (__global {c} *)p{k} + w.base[{k}] + i;\n",

@@ -152,12 +152,12 @@ def _program(k: Kernel, kind: Kind, key: tuple) -> tuple[str, dict]:
 
 
 class Sizes(NamedTuple):
-    """The structure ``Rows``, but for the offsets: how many rows, and what their walk needs."""
+    """The structure ``Rows``, but for the offsets: how many rows, and what their walk needs (``places`` is its ``count``)."""
 
     rows: int
     n: int
     inner: int
-    count: int = 0
+    places: int = 0
     piece: int = 0
 
 

@@ -14,6 +14,7 @@ _ROWS = {"softmax": "softmax", "log_softmax": "log_softmax", "_backward_softmax"
          "_backward_log_softmax": "backward_log_softmax", "softmax_cross_entropy": "softmax_cross_entropy",
          "_one_hot_like": "one_hot_like", "_backward_SoftmaxOutput": "backward_softmax_output"}
 _NORMS = {"BatchNorm": "batch_norm", "_backward_BatchNorm": "backward_batch_norm", "_contrib_SyncBatchNorm": "sync_batch_norm",
+          "_contrib_BatchNormWithReLU": "batch_norm_with_relu",
           "LayerNorm": "layer_norm", "_backward_LayerNorm": "backward_layer_norm", "GroupNorm": "group_norm",
           "InstanceNorm": "instance_norm", "_backward_GroupNorm": "backward_group_norm"}
 _MODULES = {"windows": _WINDOWS, "rows": _ROWS, "norms": _NORMS}
