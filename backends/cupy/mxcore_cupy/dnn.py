@@ -26,6 +26,7 @@ _DEFAULT_MATH, _TENSOR_MATH, _FMA_MATH = 0, 1, 3
 _ALGORITHMS = 8  # at most so many are asked for
 _WORKSPACE = 256 << 20  # bytes; algorithms that want more are passed over
 _PLANS = 1024
+_NOT_SUPPORTED = 3  # the thousands of the statuses that say so
 
 
 class _Performance(C.Structure):
@@ -61,6 +62,10 @@ class _Sizes(NamedTuple):
     small: tuple[int, ...]
 
 
+class _UnservedError(MXNetError):
+    """cuDNN has nothing for these shapes, types and attributes on this device."""
+
+
 class _Library:
     """``libcudnn`` with checked status."""
 
@@ -72,7 +77,8 @@ class _Library:
         status = getattr(self.loaded, name)(*arguments)
         if status:
             reason = self.loaded.cudnnGetErrorString(status)
-            raise MXNetError(f"cuDNN: {name} failed: {reason.decode() if reason else status}")
+            kind = _UnservedError if status // 1000 == _NOT_SUPPORTED else MXNetError
+            raise kind(f"cuDNN: {name} failed: {reason.decode() if reason else status}")
 
 
 @cache
@@ -143,7 +149,7 @@ class _Plan:
                 size = C.c_size_t()
                 call(_KINDS[kind].size, handle, a, b, self.how, c, one.algorithm, C.byref(size))
                 return one.algorithm, size.value
-        raise MXNetError(f"cuDNN has no algorithm for {_KINDS[kind].run} with these shapes")
+        raise _UnservedError(f"cuDNN has no algorithm for {_KINDS[kind].run} with these shapes")
 
     def __call__(self, handle: Any, a: int, b: int, c: int, workspace: int) -> None:
         """``c`` from ``a`` and ``b``, which are addresses."""
@@ -158,7 +164,7 @@ class _Context(threading.local):
 
     def __init__(self) -> None:
         self.handles: dict[int, tuple[Any, list[int]]] = {}
-        self.plans: OrderedDict[Any, _Plan] = OrderedDict()
+        self.plans: OrderedDict[Any, _Plan | None] = OrderedDict()  # None: our own kernels
 
     def handle(self, machine: Any) -> Any:
         """The handle of a device, set to its current stream."""
@@ -207,10 +213,15 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
     handle = _CONTEXT.handle(machine)
     plans = _CONTEXT.plans
     if key not in plans:
-        plans[key] = _Plan(handle, kind, sizes, dtype, groups, lead + stride, lead + dilate, (0,) * len(lead) + pad, tf32)
+        try:
+            plans[key] = _Plan(handle, kind, sizes, dtype, groups, lead + stride, lead + dilate, (0,) * len(lead) + pad, tf32)
+        except _UnservedError:
+            plans[key] = None
         if len(plans) > _PLANS:
             plans.popitem(last=False)
     plan = plans[key]
+    if plan is None:
+        return False
     first, second = (b, a) if kind == "data" else (a, b)
     room = machine.allocate(plan.workspace)
     plan(handle, machine.address(first), machine.address(second), machine.address(new), room.ptr)

@@ -50,6 +50,17 @@ def test_plans_are_made_once(host, device):
     assert before and dict(dnn._CONTEXT.plans) == before
 
 
+def test_what_the_library_does_not_serve_goes_to_our_kernels(host, device, monkeypatch):
+    from mxcore_cupy import dnn
+
+    monkeypatch.setattr(dnn._CONTEXT, "plans", type(dnn._CONTEXT.plans)())
+    monkeypatch.setattr(dnn, "_WORKSPACE", 10)  # less than every algorithm wants
+    case = CASES[0]
+    for found, wanted in zip(results(device, *case, "float32"), results(mx.cpu(), *case, "float32"), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * abs(wanted).max())
+    assert dnn._CONTEXT.plans and set(dnn._CONTEXT.plans.values()) == {None}
+
+
 def test_types_that_the_library_lacks_go_to_our_kernels(host, device):
     x = mx.nd.ones((1, 2, 5, 5), ctx=device, dtype="float64").astype("int32")
     w = mx.nd.ones((3, 2, 3, 3), ctx=device, dtype="float64").astype("int32")

@@ -26,7 +26,8 @@ def train(ctx, optimizer, options, dtype="float32", steps=6):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer, options", [
     ("sgd", {"learning_rate": 0.1}), ("sgd", {"learning_rate": 0.1, "momentum": 0.9, "wd": 0.01}),
-    ("adam", {"learning_rate": 0.1}), ("rmsprop", {"learning_rate": 0.01}), ("adagrad", {"learning_rate": 0.1}), ("ftrl", {"learning_rate": 0.1})], ids=str)
+    ("adam", {"learning_rate": 0.1}),
+    ("rmsprop", {"learning_rate": 0.01}), ("adagrad", {"learning_rate": 0.1}), ("ftrl", {"learning_rate": 0.1})], ids=str)
 def test_weights_are_the_cpus(device, optimizer, options, dtype):
     for found, wanted in zip(train(device, optimizer, options, dtype), train(mx.cpu(), optimizer, options, dtype), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

@@ -1,31 +1,9 @@
 // The functions of cuBLAS that the backend calls, on the host, as their documentation describes them.
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
+#include "numbers.h"
 #include "record.h"
 
-template <class To, class From> static To bits(From x) { To y; memcpy(&y, &x, sizeof y); return y; }
-
-static double load(const void *p, int type, long long i) {
-  switch (type) {
-    case 0: return ((const float *)p)[i];
-    case 1: return ((const double *)p)[i];
-    case 2: return (float)((const _Float16 *)p)[i];
-    default: return bits<float>((uint32_t)((const uint16_t *)p)[i] << 16);
-  }
-}
-
-static void store(void *p, int type, long long i, double x) {
-  switch (type) {
-    case 0: ((float *)p)[i] = (float)x; break;
-    case 1: ((double *)p)[i] = x; break;
-    case 2: ((_Float16 *)p)[i] = (_Float16)x; break;
-    default: {
-      uint32_t u = bits<uint32_t>((float)x);
-      ((uint16_t *)p)[i] = x != x ? (u >> 16) | 0x40 : (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    }
-  }
-}
+static Type type_of(int number) { return number == 14 ? BFLOAT : (Type)number; }  // cudaDataType
 
 extern "C" {
 int cublasCreate_v2(void **handle) { *handle = new char; return 0; }
@@ -44,9 +22,9 @@ int cublasGemmStridedBatchedEx(void *, int ta, int tb, int m, int n, int k, cons
         for (int x = 0; x < n; ++x) {
           double sum = 0;
           for (int z = 0; z < k; ++z)
-            sum += load(a, type_a, i * step_a + (ta ? (long long)y * lda + z : (long long)z * lda + y)) *
-                   load(b, type_b, i * step_b + (tb ? (long long)z * ldb + x : (long long)x * ldb + z));
-          store(c, type_c, i * step_c + (long long)x * ldc + y, sum);
+            sum += load(a, type_of(type_a), i * step_a + (ta ? (long long)y * lda + z : (long long)z * lda + y)) *
+                   load(b, type_of(type_b), i * step_b + (tb ? (long long)z * ldb + x : (long long)x * ldb + z));
+          store(c, type_of(type_c), i * step_c + (long long)x * ldc + y, sum);
         }
   });
 }

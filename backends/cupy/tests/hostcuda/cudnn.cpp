@@ -1,6 +1,6 @@
-// The functions of cuDNN that the backend calls, on the host, as their documentation describes them: float and double only.
+// The functions of cuDNN that the backend calls, on the host, as their documentation describes them.
 #include <cstddef>
-#include <cstring>
+#include "numbers.h"
 #include "record.h"
 
 struct Tensor { int type, dims, n[8], stride[8]; };
@@ -10,19 +10,25 @@ enum { BAD_PARAM = 2000, NOT_SUPPORTED = 3000 };
 static const int ALGORITHM = 1;
 static const size_t WORKSPACE = 1024;
 
-static double get(const void *p, int type, long i) { return type == 1 ? ((const double *)p)[i] : ((const float *)p)[i]; }
-static void add(void *p, int type, long i, double v) {
-  if (type == 1) ((double *)p)[i] += v; else ((float *)p)[i] += (float)v;
-}
+static Type type_of(const Tensor *t) { return t->type == 9 ? BFLOAT : (Type)t->type; }  // cudnnDataType_t
 
-static void clear(const Tensor *t, void *p) {
-  long count = 1;
-  for (int d = 0; d < t->dims; ++d) count *= t->n[d];
-  memset(p, 0, count * (t->type == 1 ? 8 : 4));
-}
+static double get(const Tensor *t, const void *p, long i) { return load(p, type_of(t), i); }
+
+// an output, summed in double precision and rounded once
+struct Sums {
+  const Tensor *t;
+  void *p;
+  std::vector<double> sums;
+  Sums(const Tensor *t, void *p) : t(t), p(p) {
+    long count = 1;
+    for (int d = 0; d < t->dims; ++d) count *= t->n[d];
+    sums.resize(count);
+  }
+  ~Sums() { for (size_t i = 0; i < sums.size(); ++i) store(p, type_of(t), i, sums[i]); }
+};
 
 static int fits(const Tensor *x, const Tensor *w, const Convolution *c, const Tensor *y) {
-  if (x->dims != c->dims + 2 || w->dims != x->dims || y->dims != x->dims || c->mode != 1 || x->type > 1 || x->type != y->type)
+  if (x->dims != c->dims + 2 || w->dims != x->dims || y->dims != x->dims || c->mode != 1 || x->type != y->type)
     return BAD_PARAM;
   if (x->n[0] != y->n[0] || w->n[0] != y->n[1] || w->n[1] * c->groups != x->n[1] || w->n[0] % c->groups) return BAD_PARAM;
   for (int d = 0; d < c->dims; ++d)
@@ -112,8 +118,8 @@ int cudnnConvolutionForward(void *, const void *one, Tensor *xd, const void *x, 
   int bad = fits(xd, wd, c, yd) | ready(c, one, zero, algorithm, room, size);
   if (bad) return bad;
   return done([=] {
-    clear(yd, y);
-    walk(xd, wd, c, yd, [=](long i, long j, long k) { add(y, yd->type, k, get(x, xd->type, i) * get(w, wd->type, j)); });
+    Sums all(yd, y);
+    walk(xd, wd, c, yd, [&](long i, long j, long k) { all.sums[k] += get(xd, x, i) * get(wd, w, j); });
   });
 }
 int cudnnConvolutionBackwardData(void *, const void *one, Tensor *wd, const void *w, Tensor *yd, const void *y, Convolution *c,
@@ -121,8 +127,8 @@ int cudnnConvolutionBackwardData(void *, const void *one, Tensor *wd, const void
   int bad = fits(xd, wd, c, yd) | ready(c, one, zero, algorithm, room, size);
   if (bad) return bad;
   return done([=] {
-    clear(xd, x);
-    walk(xd, wd, c, yd, [=](long i, long j, long k) { add(x, xd->type, i, get(y, yd->type, k) * get(w, wd->type, j)); });
+    Sums all(xd, x);
+    walk(xd, wd, c, yd, [&](long i, long j, long k) { all.sums[i] += get(yd, y, k) * get(wd, w, j); });
   });
 }
 int cudnnConvolutionBackwardFilter(void *, const void *one, Tensor *xd, const void *x, Tensor *yd, const void *y, Convolution *c,
@@ -130,8 +136,8 @@ int cudnnConvolutionBackwardFilter(void *, const void *one, Tensor *xd, const vo
   int bad = fits(xd, wd, c, yd) | ready(c, one, zero, algorithm, room, size);
   if (bad) return bad;
   return done([=] {
-    clear(wd, w);
-    walk(xd, wd, c, yd, [=](long i, long j, long k) { add(w, wd->type, j, get(y, yd->type, k) * get(x, xd->type, i)); });
+    Sums all(wd, w);
+    walk(xd, wd, c, yd, [&](long i, long j, long k) { all.sums[j] += get(yd, y, k) * get(xd, x, i); });
   });
 }
 }
