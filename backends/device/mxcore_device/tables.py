@@ -43,8 +43,8 @@ def program(outs: Sequence[np.dtype], ins: Sequence[np.dtype], work: np.dtype, r
     """
     types, c = [*outs, *ins], source.types_of(work)[1]
     most = _most(len(types), rates, work.itemsize)
-    pointers = [f"  __global {'' if k < len(outs) else 'const '}{source.storage(d)} *p{k} = "
-                f"(__global {'' if k < len(outs) else 'const '}{source.storage(d)} *)t.at[w][{k}];\n" for k, d in enumerate(types)]
+    kinds = [f"__global {'' if k < len(outs) else 'const '}{source.storage(d)} *" for k, d in enumerate(types)]
+    pointers = [f"  {kind}p{k} = ({kind})t.at[w][{k}];\n" for k, kind in enumerate(kinds)]
     places = ", ".join(f"j{k} = i" for k in range(len(types)))
     numbers = "".join(f"  const {c} v{k} = t.rate[w][{k}];\n" for k in range(rates))
     return "\n".join([source.typed(work), *head, f"""
