@@ -34,6 +34,7 @@ from unittest import SkipTest
 
 from ..context import Context
 from ..errors import ArgumentError, FileFormatError
+from ..runtime.fallback import fallbacks, routed
 from . import loopback, sampling
 from .checks import CHECKS, PORTABLE
 from .device_checks import device_checks
@@ -213,6 +214,10 @@ def main(argv: Iterable[str] | None = None) -> int:
     report = run(options.kind, options.xfails, only=options.only, device_id=options.device,
                  progress=(lambda name: print(name, flush=True)) if options.verbose else None)
     print(report)
+    for told, counts in (("because there is no kernel", fallbacks()), ("by choice", routed())):
+        if counts:
+            listed = ", ".join(f"{function} {count}" for (_, function), count in sorted(counts.items()))
+            print(f"computed on the host {told}, with how many calls: {listed}")
     return 0 if report else 1
 
 

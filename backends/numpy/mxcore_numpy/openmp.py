@@ -6,12 +6,16 @@ import os
 
 __all__ = ["openmp"]
 
-_SPINS = "1000"  # turns that an idle worker makes before it sleeps; by default it robs other threads of their cores
+#: turns that an idle worker makes before it sleeps: some 0.2 s, as in the OpenMP of Intel and LLVM. To wake one that sleeps
+#: costs a virtual machine more time than most steps of a network take
+_SPINS = "3000000"
 
 
 @functools.cache
 def openmp() -> ctypes.CDLL:
-    """The library, loaded so that its idle workers sleep soon.
+    """The library, loaded so that its idle workers stay awake from step to step.
+
+    ``OMP_WAIT_POLICY`` or ``GOMP_SPINCOUNT`` in the environment decide otherwise.
 
     Raises
     ------

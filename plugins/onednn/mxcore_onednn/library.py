@@ -1,7 +1,7 @@
 """The shared library: where it is, loading it once, its functions with checked status, its threads.
 
-``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP, which is loaded first, so that its idle workers
-sleep soon. The number of its threads is a property of the calling thread: :class:`Thread` sets it.
+``libdnnl.so.3`` of the wheel ``onednn-cpu-gomp`` computes with GNU OpenMP, which is loaded first, as
+:mod:`mxcore_numpy.openmp` says. The number of its threads is a property of the calling thread: :class:`Thread` sets it.
 """
 
 from __future__ import annotations
