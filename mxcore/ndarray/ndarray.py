@@ -17,7 +17,7 @@ from ..graph.node import Variable
 from ..ops import load
 from ..registry.op import APPLY, OPS, Op
 from ..registry.schema import EMPTY, Attrs
-from ..runtime.device import Device, device_of
+from ..runtime.device import Device, device_of, moved
 from ..runtime.invoke import STATE, check_write, invoke, invoke_pair, wrap
 from ..runtime.watch import shared_out, written
 from .fluent import ArrayMethods
@@ -300,7 +300,7 @@ class NDArray(ArrayMethods):
     def _raw_on(self, dev: Device) -> Any:
         if dev.backend is self._dev.backend and (dev.index == self._dev.index or dev.name == "numpy"):
             return self._data
-        return dev.backend.from_host(self._dev.backend.to_host(self._data), dev.index)
+        return moved(self._data, self._dev, dev)
 
     def _to_device(self, dev: Device) -> NDArray:
         if STATE.recording and self._entry is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import register, rules
-from ..runtime.device import Device
+from ..runtime.device import Device, moved
 from ..runtime.invoke import STATE, record_call, wrap
 from .ndarray import NDArray
 
@@ -32,7 +32,7 @@ def move(raw: Any, source: Any, target: Any) -> Any:
     """A copy of a raw array of ``source`` on ``target``."""
     if source.backend is target.backend and source.index == target.index:
         return target.xp.copy(raw)
-    return target.backend.from_host(source.backend.to_host(raw), target.index)
+    return moved(raw, source, target)
 
 
 def copy_recorded(x: NDArray, dev: Device) -> NDArray:

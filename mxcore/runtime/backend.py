@@ -136,6 +136,10 @@ class Backend(Protocol):
     def memory_info(self, index: int) -> tuple[int, int]:
         """Free and total bytes."""
 
+    # ---- only of a backend whose devices reach each other
+    def across(self, raw: Any, index: int) -> Any:
+        """A copy on another of its devices, without the host in between."""
+
     # ---- only of a backend with a memory pool
     def pool_info(self, index: int) -> tuple[int, int]:
         """Bytes in use, and bytes that the pool has taken from the system."""

@@ -16,7 +16,7 @@ from ..registry.schema import Attrs
 from .invoke import apply_raw
 from .memory import Pool
 
-__all__ = ["Device", "backend_named", "device_count", "device_of", "devices", "forget", "raw_device"]
+__all__ = ["Device", "backend_named", "device_count", "device_of", "devices", "forget", "moved", "raw_device"]
 
 _SAME = {"cpu_pinned": "cpu", "cpu_shared": "cpu"}
 _INSTALL = {
@@ -43,6 +43,14 @@ class Device:
 
     def __repr__(self) -> str:
         return f"<device {self.ctx} by backend {self.name}>"
+
+
+def moved(raw: Any, source: Device, target: Device) -> Any:
+    """A copy on another device: directly where one backend serves both and can, else by way of the host."""
+    across = getattr(target.backend, "across", None)
+    if across is not None and source.backend is target.backend:
+        return across(raw, target.index)
+    return target.backend.from_host(source.backend.to_host(raw), target.index)
 
 
 _LOCK = threading.RLock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from mxcore_device.arrays import Array
+from mxcore_device.arrays import Array, empty
 from mxcore_device.backend import DeviceBackend
 
 from .devices import CudaMachine, count, machine, opened, view
@@ -52,6 +52,25 @@ class CudaBackend(DeviceBackend):
         one = machine(index)
         one.enter()
         one.cupy.get_default_memory_pool().free_all_blocks()
+
+    def across(self, raw: Array, index: int) -> Array:
+        """By the link between the two, if there is one, else as the driver sees fit; neither device is waited for."""
+        source, target = raw.machine, machine(index)
+        source.enter()
+        dense = raw if raw.dense else source.xp.copy(raw)
+        new = empty(target, raw.shape, raw.dtype)
+        if raw.size:
+            with source.errors(f"copying an array to {target.title}"):
+                ready, done = source.event(), target.event()
+                source.enter()
+                ready.record(source.current())
+                target.enter()
+                target.current().wait_event(ready)
+                new.memory.copy_from_device_async(dense.memory + dense.offset * raw.dtype.itemsize, raw.size * raw.dtype.itemsize)
+                done.record(target.current())
+                source.enter()
+                source.current().wait_event(done)  # before the memory is given to something else
+        return new
 
     def record(self, index: int, run: Callable[[], None]) -> Callable[[], None]:
         """As a CUDA graph."""

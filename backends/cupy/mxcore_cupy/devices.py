@@ -119,6 +119,15 @@ class CudaMachine(Machine):
         if self._get_device() != self.index:
             self._set_device(self.index)
 
+    def current(self) -> Any:
+        """CuPy's current stream of this thread; the device has to be the current one."""
+        return self._stream()
+
+    def event(self) -> Any:
+        """A new event of this device."""
+        self.enter()
+        return self.cupy.cuda.Event(disable_timing=True)
+
     @property
     def stream(self) -> int:
         """The handle of the current stream."""

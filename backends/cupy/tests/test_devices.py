@@ -60,6 +60,18 @@ def test_devices_do_not_mix(device):
     assert (a + b.as_in_context(mx.gpu(0))).asnumpy().tolist() == [2, 2]
 
 
+def test_a_copy_to_another_device_does_not_go_by_way_of_the_host(device, monkeypatch):
+    if mx.context.num_gpus() < 2:
+        pytest.skip("one device")
+    x = mx.nd.array([[1, 2, 3], [4, 5, 6]], ctx=mx.gpu(0))
+    with monkeypatch.context() as m:
+        m.setattr(type(x._dev.backend), "to_host", lambda *_: pytest.fail("by way of the host"))
+        y, z = x.as_in_context(mx.gpu(1)), x.T.as_in_context(mx.gpu(1))
+        empty = mx.nd.zeros((0, 3), ctx=mx.gpu(0)).as_in_context(mx.gpu(1))
+    assert y.context == mx.gpu(1) and y.asnumpy().tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert z.asnumpy().tolist() == [[1, 4], [2, 5], [3, 6]] and empty.shape == (0, 3)
+
+
 def test_dlpack(device):
     x = mx.nd.array([[1, 2], [3, 4]], ctx=device)
     y = mx.nd.from_dlpack(x)

@@ -147,6 +147,17 @@ def using_allocator(allocator: Any) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------- streams
+class Event:
+    """A mark in a stream."""
+
+    def __init__(self, disable_timing: bool = False) -> None:
+        self.recorded = False
+
+    def record(self, stream: Stream) -> None:
+        """Set it."""
+        self.recorded = True
+
+
 class Stream:
     """What is launched on it is done at once, or recorded."""
 
@@ -180,6 +191,11 @@ class Stream:
             raise CUDARuntimeError("cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing")
 
     synchronize = wait
+
+    def wait_event(self, event: Event) -> None:
+        """Everything is done at once, so events are past when they are waited for; they must have been recorded."""
+        if not event.recorded:
+            raise CUDARuntimeError("cudaErrorInvalidValue: the event was not recorded")
 
     def begin_capture(self) -> None:
         """Record from now on."""
@@ -384,7 +400,7 @@ def modules() -> dict[str, types.ModuleType]:
     vars(cuda).update(
         runtime=_Runtime(), driver=types.SimpleNamespace(launchKernel=launch_kernel, CUDADriverError=CUDADriverError),
         alloc=alloc, memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError), nvrtc=nvrtc,
-        function=types.SimpleNamespace(Module=Module), get_current_stream=lambda: stream, Stream=Stream,
+        function=types.SimpleNamespace(Module=Module), get_current_stream=lambda: stream, Stream=Stream, Event=Event,
         MemoryPool=MemoryPool, using_allocator=using_allocator, __path__=[])
 
     def array(function: Any) -> Any:
