@@ -94,6 +94,7 @@ def test_an_uncaught_error_leaves_nothing(tmp_path):
 def test_control_c(tmp_path):
     process = program(tmp_path, """
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
             loader = D.DataLoader(Numbers(), 2, num_workers=2)
             iterator = iter(loader)
             next(iterator)
@@ -109,6 +110,7 @@ def test_control_c(tmp_path):
         _, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # or it would go on for ever
+        process.communicate()
         raise
     assert len(pids) == 2
     assert err.rstrip().endswith("KeyboardInterrupt") and err.count("Traceback") == 1, err
