@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from mxcore_device.arrays import Array, empty
 from mxcore_device.backend import DeviceBackend
 
-from .devices import CudaMachine, count, machine, opened, view
+from .devices import CudaArray, CudaMachine, count, machine, opened, view
 
 __all__ = ["CudaBackend"]
 
@@ -17,6 +17,7 @@ class CudaBackend(DeviceBackend):
     """See :class:`mxcore.runtime.backend.Backend`."""
 
     name: ClassVar[str] = "cupy"
+    array_type = CudaArray
 
     def __init__(self) -> None:
         count()  # fails here, with what to do, where there is no device
@@ -94,4 +95,4 @@ class CudaBackend(DeviceBackend):
         found = cupy.from_dlpack(value)
         size = found.dtype.itemsize
         strides = tuple([s // size for s in found.strides])
-        return Array(machine(found.device.id), found.data, found.dtype, found.shape, strides)
+        return CudaArray(machine(found.device.id), found.data, found.dtype, found.shape, strides)

@@ -22,7 +22,7 @@ from mxcore_device.source import LOCAL_SIZE
 
 from .compiler import architecture_for, compiled
 
-__all__ = ["CudaMachine", "Kernel", "count", "describe", "machine", "opened", "view"]
+__all__ = ["CudaArray", "CudaMachine", "Kernel", "count", "describe", "machine", "opened", "view"]
 
 #: launches of which the names are kept, for the message of an error that surfaces later
 _REMEMBERED = 16
@@ -85,6 +85,12 @@ class Kernel:
         self.sizes = sizes
 
 
+class CudaArray(Array):
+    """An array on a device of CUDA."""
+
+    __slots__ = ()
+
+
 class CudaMachine(Machine):
     """One device; see :class:`mxcore_device.machine.Machine`.
 
@@ -93,6 +99,7 @@ class CudaMachine(Machine):
     """
 
     backend = "cupy"
+    array_type = CudaArray
     fp64 = gpu = tables = True
     parameter_bytes = 4096
 

@@ -10,7 +10,7 @@ import numpy as np
 from mxcore_device.arrays import Array
 from mxcore_device.elementwise import cast
 
-from .devices import CudaMachine, view
+from .devices import CudaArray, CudaMachine, view
 
 __all__ = ["FUNCTIONS"]
 
@@ -26,7 +26,7 @@ def _given(a: Any) -> Any:
 
 def _wrapped(machine: CudaMachine, found: Any, dtype: np.dtype | None = None) -> Array:
     found = machine.cupy.ascontiguousarray(found)
-    new = Array(machine, found.data, found.dtype, found.shape)
+    new = CudaArray(machine, found.data, found.dtype, found.shape)
     return new if dtype is None else cast(new, dtype)
 
 

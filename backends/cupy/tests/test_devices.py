@@ -3,7 +3,7 @@
 import pytest
 
 import mxcore as mx
-from mxcore.errors import ContextError, MXNetError, OutOfMemoryError
+from mxcore.errors import BackendMissingError, ContextError, MXNetError, OutOfMemoryError
 
 
 def test_gpu_is_cuda(device):
@@ -12,6 +12,26 @@ def test_gpu_is_cuda(device):
     x = mx.nd.ones((1000,), ctx=mx.gpu())
     used, held = x.ctx.pool_info()
     assert 4000 <= used <= held
+
+
+def test_backends_of_one_family_beside_each_other(device):
+    """The core knows by the class of a raw array whose it is."""
+    pytest.importorskip("pyopencl")
+    from mxcore_opencl.platforms import devices
+
+    try:
+        devices()
+    except BackendMissingError as error:
+        pytest.skip(f"no OpenCL device: {error}")
+    a, b = mx.nd.ones((2, 3), ctx=device), mx.nd.ones((2, 3), ctx=mx.opencl())
+    assert type(a._data) is not type(b._data)
+    for x in (a, b):
+        x.attach_grad()
+        with mx.autograd.record():
+            y = mx.nd.dot(x, x.T).sum()
+        y.backward()
+        assert x.grad.context == x.context and (x.grad.asnumpy() == 4).all()
+    assert (a + b.as_in_context(device)).asnumpy().tolist() == [[2] * 3] * 2
 
 
 def test_out_of_memory_says_how_much(device):

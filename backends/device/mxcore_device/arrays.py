@@ -34,6 +34,8 @@ def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
 class Array:
     """An array on a device. Nothing of it is visible to NumPy; ``backend.to_host`` copies it.
 
+    Each backend derives a class of its own, by which the core knows whose an array is.
+
     Attributes
     ----------
     machine : Machine
@@ -123,7 +125,7 @@ def empty(machine: Any, shape: Sequence[int], dtype: Any) -> Array:
     shape, dtype = tuple([operator.index(n) for n in shape]), np.dtype(dtype)
     if any(n < 0 for n in shape):
         raise ShapeError(f"a shape has no negative numbers: {shape}")
-    return Array(machine, machine.allocate(prod(shape) * dtype.itemsize), dtype, shape)
+    return machine.array_type(machine, machine.allocate(prod(shape) * dtype.itemsize), dtype, shape)
 
 
 def from_host(machine: Any, host: np.ndarray) -> Array:
@@ -136,7 +138,7 @@ def from_host(machine: Any, host: np.ndarray) -> Array:
 
 def view_of(a: Array, shape: tuple[int, ...], strides: tuple[int, ...], offset: int | None = None) -> Array:
     """The memory of ``a`` seen in another way."""
-    return Array(a.machine, a.memory, a.dtype, shape, strides, a.offset if offset is None else offset)
+    return type(a)(a.machine, a.memory, a.dtype, shape, strides, a.offset if offset is None else offset)
 
 
 def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:

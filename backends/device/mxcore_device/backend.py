@@ -21,7 +21,7 @@ class DeviceBackend(ABC):
     """See :class:`mxcore.runtime.backend.Backend`. A subclass says which devices there are, and what drivers tell of memory."""
 
     name: ClassVar[str]
-    array_type = Array
+    array_type: type[Array]
 
     @abstractmethod
     def machine(self, index: int) -> Machine:

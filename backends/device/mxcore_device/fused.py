@@ -137,7 +137,7 @@ def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) ->
     for j, r in enumerate(loop.reductions):
         if r is not None:
             total = cast(_summed(machine, loop, loop.exprs[j], r.axes, arrays, types), dtypes[j])
-            results[j] = Array(machine, total.memory, total.dtype, r.shape)
+            results[j] = machine.array_type(machine, total.memory, total.dtype, r.shape)
     return tuple(results)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
+
 __all__ = ["Machine"]
 
 
@@ -26,6 +28,8 @@ class Machine(ABC):
     ----------
     backend, title : str
         The name of the backend, and what the device is called.
+    array_type : type
+        The backend's class of arrays.
     fp64 : bool
         It has double precision; without, functions on doubles run on the host, counted.
     gpu : bool
@@ -41,6 +45,7 @@ class Machine(ABC):
     """
 
     backend: str
+    array_type: type[Array]
     title: str
     fp64: bool
     gpu: bool

@@ -11,7 +11,7 @@ from mxcore.errors import ContextError
 from mxcore_device.arrays import Array, from_host
 from mxcore_device.backend import DeviceBackend
 
-from .platforms import OpenCLMachine, count_of, machine, machine_count, opened
+from .platforms import OpenCLArray, OpenCLMachine, count_of, machine, machine_count, opened
 
 __all__ = ["OpenCLBackend"]
 
@@ -20,6 +20,7 @@ class OpenCLBackend(DeviceBackend):
     """See :class:`mxcore.runtime.backend.Backend`."""
 
     name: ClassVar[str] = "opencl"
+    array_type = OpenCLArray
 
     def __init__(self) -> None:
         machine_count()  # fails here, with what to install, where there is no device

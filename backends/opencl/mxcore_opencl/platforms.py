@@ -18,7 +18,7 @@ from mxcore_device.arrays import Array
 from mxcore_device.machine import Machine
 from mxcore_device.source import LOCAL_SIZE
 
-__all__ = ["OpenCLMachine", "count_of", "devices", "explain", "machine", "machine_count", "opened"]
+__all__ = ["OpenCLArray", "OpenCLMachine", "count_of", "devices", "explain", "machine", "machine_count", "opened"]
 
 _OUT_OF_MEMORY = ("MEM_OBJECT_ALLOCATION_FAILURE", "OUT_OF_RESOURCES", "OUT_OF_HOST_MEMORY", "INVALID_BUFFER_SIZE")
 _LOST = ("DEVICE_NOT_AVAILABLE", "INVALID_COMMAND_QUEUE", "INVALID_CONTEXT", "INVALID_DEVICE", "DEVICE_NOT_FOUND")
@@ -70,6 +70,12 @@ def count_of(kind: str) -> int:
     return sum(not d.type & cl.device_type.CPU for d in devices())
 
 
+class OpenCLArray(Array):
+    """An array on a device of OpenCL."""
+
+    __slots__ = ()
+
+
 class OpenCLMachine(Machine):
     """One device with what is needed to work on it; see :class:`mxcore_device.machine.Machine`.
 
@@ -83,6 +89,7 @@ class OpenCLMachine(Machine):
     """
 
     backend = "opencl"
+    array_type = OpenCLArray
 
     def __init__(self, index: int, device: Any) -> None:
         import pyopencl as cl
