@@ -43,6 +43,7 @@ _PLACES = {
     "AttrScope": "attribute:AttrScope", "NDArray": "ndarray:NDArray", "Symbol": "symbol:Symbol",
     "waitall": "ndarray:waitall",
 }
+_INSTALL = {"cuda": "cuda13", "opencl": "opencl"}  # device kind -> the extra that brings it
 _MODULES = (
     "attribute", "autograd", "base", "context", "dtype", "errors", "executor", "gluon", "initializer",
     "lr_scheduler", "metric", "model", "monitor", "name", "ndarray", "operator", "optimizer", "plugins", "profiler", "random",
@@ -81,7 +82,9 @@ def _kind(name: str) -> Any:
             context.__name__ = context.__qualname__ = name
             context.__doc__ = f"The context of ``{name}`` device number ``device_id``."
             return globals().setdefault(name, context)
-    raise AttributeError(f"module 'mxcore' has no attribute {name!r}, and no installed backend serves a device kind of that name")
+    hint = _INSTALL.get(name)
+    more = f": no installed backend serves devices of that kind; pip install mxcore[{hint}]" if hint else ""
+    raise AttributeError(f"module 'mxcore' has no attribute {name!r}{more}")
 
 
 def __dir__() -> list[str]:

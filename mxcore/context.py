@@ -90,7 +90,6 @@ class Context:
         dev.pool.clear()  # memory of compiled programs that no run is using
         dev.backend.empty_cache(self.device_id)
 
-
     def pool_info(self) -> tuple[int, int]:
         """Bytes that arrays use, and bytes that the backend's memory pool holds for them and for the next ones.
 

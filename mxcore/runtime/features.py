@@ -22,7 +22,8 @@ def _found() -> dict[str, bool]:
         return importlib.util.find_spec(name) is not None
 
     return {
-        "CUDA": "cupy" in kinds, "CUDNN": "cupy" in kinds and module("cudnn"), "NCCL": False, "OPENCL": "opencl" in kinds,
+        "CUDA": "cupy" in kinds, "CUDNN": "cupy" in kinds and module("nvidia") and module("nvidia.cudnn"),
+        "NCCL": False, "OPENCL": "opencl" in kinds,
         "CPU": "cpu" in kinds, "MKLDNN": "onednn" in have, "BLAS_OPEN": "numpy" in kinds, "LAPACK": module("scipy"),
         "OPENCV": module("PIL"), "DIST_KVSTORE": "mpi" in have, "INT64_TENSOR_SIZE": True, "F16C": True,
         "SIGNAL_HANDLER": False, "PROFILER": True, "TENSORRT": False, "TVM_OP": False,

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..graph.node import Entry, Node, Shaped, Variable
 from ..graph.passes.joint import Joint
+from ..graph.passes.pieces import wide_of
 from ..registry import expr as E
 from ..registry.bound import PRIVATE, Bound, Epilogue, Order, Spec, order_of, plain_order
 from ..registry.kernels import binders_of
@@ -16,8 +17,6 @@ from .memory import Cell, assign
 from .steps import BoundStep, Call, Copy, Step
 
 __all__ = ["Plan", "lower"]
-
-_WIDE = {"float16": "float32", "bfloat16": "float32"}  # in which loops compute on these
 
 
 @dataclass(eq=False)
@@ -242,7 +241,7 @@ class _Lowering:
             return None
         loop: Loop = after.attrs["loop"]
         if len(loop.exprs) != 1 or loop.reductions[0] is not None or loop.shape != outs[0].shape or \
-                after.attrs["dtypes"][0] != outs[0].dtype or loop.dtype.name != _WIDE.get(outs[0].dtype.name, outs[0].dtype.name):
+                after.attrs["dtypes"][0] != outs[0].dtype or loop.dtype != wide_of(outs[0].dtype):
             return None
         others = [(n, i) for n, i in zip(loop.names, after.inputs, strict=True) if i != e]
         if len(others) != len(after.inputs) - 1:

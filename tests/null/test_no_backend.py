@@ -120,3 +120,7 @@ def test_what_there_is():
     assert run("f = mx.runtime.Features(); print(f.is_enabled('CPU'), f.is_enabled('INT64_TENSOR_SIZE'))") == "False True\n"
     assert run("f = mx.runtime.Features(); print(f.is_enabled('CPU'))", MXCORE_PLUGINS="numpy") == "True\n"
     assert run("mx.nd.waitall(); mx.random.seed(1); print('fine')") == "fine\n"
+
+
+def test_a_device_kind_that_nobody_serves_says_what_to_install():
+    assert "pip install mxcore[opencl]" in run("try:\n    mx.opencl(0)\nexcept AttributeError as e:\n    print(e)")

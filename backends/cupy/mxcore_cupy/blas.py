@@ -7,6 +7,7 @@ without tensor cores; this is the one function that does all of it, ``cublasGemm
 from __future__ import annotations
 
 import ctypes as C
+import sys
 import threading
 from functools import cache
 from math import prod
@@ -31,10 +32,12 @@ class _Library:
 
     def __init__(self, loaded: Any) -> None:
         self.create = loaded.cublasCreate_v2
+        self.destroy = loaded.cublasDestroy_v2
         self.set_stream = loaded.cublasSetStream_v2
         self.set_workspace = loaded.cublasSetWorkspace_v2
         self.gemm = loaded.cublasGemmStridedBatchedEx
         self.create.argtypes = (C.POINTER(C.c_void_p),)
+        self.destroy.argtypes = (C.c_void_p,)
         self.set_stream.argtypes = (C.c_void_p, C.c_void_p)
         self.set_workspace.argtypes = (C.c_void_p, C.c_void_p, C.c_size_t)
         pointer, integer, long = C.c_void_p, C.c_int, C.c_longlong
@@ -71,11 +74,16 @@ class _Handle:
 
     def __init__(self, machine: Any) -> None:
         handle = C.c_void_p()
+        self.value: int | None = None
         machine.enter()
         _check(library().create(C.byref(handle)), "creating a context")
         self.value = handle.value
         self.memory = machine.allocate(_WORKSPACE)
         self.stream = -1
+
+    def __del__(self) -> None:
+        if self.value and not sys.is_finalizing():  # then the driver may be gone
+            library().destroy(self.value)
 
     def on(self, stream: int) -> Any:
         """The handle, set to a stream. Setting it resets the workspace."""
@@ -144,6 +152,7 @@ def product(machine: Any, new: Array, a: Array, b: Array) -> bool:
     handle = _HANDLES.of.get(machine.index)
     if handle is None:
         handle = _HANDLES.of[machine.index] = _Handle(machine)
+    machine.keep(handle)
     scalar = C.c_double if dtype == "float64" else C.c_float
     one, zero, kind = scalar(1), scalar(0), _TYPES[dtype]
     compute = _COMPUTE_TF32 if dtype == "float32" and config("MXCORE_CUDA_TF32") == "1" else _COMPUTE[dtype]

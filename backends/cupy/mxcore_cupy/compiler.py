@@ -6,33 +6,24 @@ needs neither device nor driver.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-import sys
-import tempfile
 from pathlib import Path
 
-from mxcore.base import config
 from mxcore.errors import MXNetError
+from mxcore.files.atomic import atomic_write
+from mxcore.files.cache import cache_folder, prune
 
 from .prelude import options, translated
 
 __all__ = ["architecture_for", "architectures", "compiled", "folder"]
 
-_MOST, _FEWER = 4000, 3000  # programs at which the folder is made smaller, and how many stay: those used last
-
 
 def folder() -> Path:
     """Where programs are kept: ``cuda`` in ``MXCORE_HOME``, or in the folder of the system for caches."""
-    home = config("MXCORE_HOME")
-    if home:
-        return Path(home).expanduser() / "cuda"
-    if sys.platform == "win32":
-        caches = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "mxcore" / "cuda"
+    return cache_folder("cuda")
 
 
 def architectures() -> list[int]:
@@ -122,15 +113,9 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, body: bytes) -> None:
-    """Under another name, then renamed. A disk that cannot be written costs the next process the compilation, no more."""
-    try:
+    """Whole or not at all. A disk that cannot be written costs the next process the compilation, no more."""
+    with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as f:
+        with atomic_write(path) as f:
             f.write(body + hashlib.sha256(body).digest())
-        os.replace(f.name, path)
-        used = [(p.stat().st_mtime, p) for p in path.parent.glob("*.cubin")]
-    except OSError:
-        return
-    if len(used) > _MOST:
-        for _, old in sorted(used)[:-_FEWER]:
-            old.unlink(missing_ok=True)
+        prune(path.parent, "*.cubin")

@@ -60,11 +60,14 @@ def count() -> int:
 
 def describe() -> str:
     """Versions and devices in a line."""
-    cupy, number = _cupy(), count()
+    from .dnn import version as cudnn
+
+    cupy, number, found = _cupy(), count(), cudnn()
     runtime = cupy.cuda.runtime
     names = [runtime.getDeviceProperties(i)["name"].decode() for i in range(number)]
     version = runtime.runtimeGetVersion()
-    return f"CuPy {cupy.__version__}, CUDA {version // 1000}.{version % 1000 // 10}: {', '.join(names)}"
+    cuda = f"CUDA {version // 1000}.{version % 1000 // 10}"
+    return f"CuPy {cupy.__version__}, {cuda}, {f'cuDNN {found}' if found else 'without cuDNN'}: {', '.join(names)}"
 
 
 class Kernel:

@@ -8,6 +8,7 @@ addresses, which a captured stream records as it is.
 from __future__ import annotations
 
 import ctypes as C
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from mxcore.base import config
 from mxcore.errors import MXNetError
 from mxcore_device.arrays import Array
 
-__all__ = ["convolution", "library"]
+__all__ = ["convolution", "library", "version"]
 
 _TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 9}  # cudnnDataType_t
 _CROSS_CORRELATION, _NCHW = 1, 0
@@ -92,9 +93,31 @@ def library() -> _Library | None:
         return None
 
 
-def _made(create: str) -> C.c_void_p:
-    handle = C.c_void_p()
+def version() -> str | None:
+    """As ``"9.12"``; None where cuDNN is not installed."""
+    found = library()
+    if found is None:
+        return None
+    found.loaded.cudnnGetVersion.restype = C.c_size_t
+    number = found.loaded.cudnnGetVersion()  # 91200: since version 9 two digits each
+    return f"{number // 10000}.{number // 100 % 100}"
+
+
+class _Made(C.c_void_p):
+    """A handle or descriptor of cuDNN, destroyed with the object."""
+
+    destroy = ""
+
+    def __del__(self) -> None:
+        found = library()
+        if self.value and self.destroy and found is not None and not sys.is_finalizing():
+            getattr(found.loaded, self.destroy)(self)
+
+
+def _made(create: str) -> _Made:
+    handle = _Made()
     library()(create, C.byref(handle))  # type: ignore[misc]
+    handle.destroy = create.replace("Create", "Destroy")
     return handle
 
 
@@ -102,7 +125,7 @@ def _ints(values: Sequence[int]) -> Any:
     return (C.c_int * len(values))(*values)
 
 
-def _tensor(shape: Sequence[int], dtype: str) -> C.c_void_p:
+def _tensor(shape: Sequence[int], dtype: str) -> _Made:
     made, step = _made("cudnnCreateTensorDescriptor"), 1
     strides: list[int] = []
     for n in reversed(shape):
@@ -112,7 +135,7 @@ def _tensor(shape: Sequence[int], dtype: str) -> C.c_void_p:
     return made
 
 
-def _filter(shape: Sequence[int], dtype: str) -> C.c_void_p:
+def _filter(shape: Sequence[int], dtype: str) -> _Made:
     made = _made("cudnnCreateFilterDescriptor")
     library()("cudnnSetFilterNdDescriptor", made, _TYPES[dtype], _NCHW, len(shape), _ints(shape))  # type: ignore[misc]
     return made
@@ -211,6 +234,7 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
     tf32 = config("MXCORE_CUDA_TF32") == "1"
     key = machine.index, kind, sizes, dtype, groups, stride, dilate, pad, tf32
     handle = _CONTEXT.handle(machine)
+    machine.keep(handle)
     plans = _CONTEXT.plans
     if key not in plans:
         try:

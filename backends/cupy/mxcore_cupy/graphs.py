@@ -29,15 +29,19 @@ def recorded(machine: CudaMachine, run: Callable[[], None]) -> Callable[[], None
     machine.enter()
     machine.finish()
     pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
+    read: list[Any] = []
     with machine.errors("recording launches"), cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
+        machine.recorded = read
         try:
             run()
         except BaseException:
             _abandon(machine, stream)
             raise
+        finally:
+            machine.recorded = None
         graph = stream.end_capture()
-    return _Replay(machine, graph, pool)
+    return _Replay(machine, graph, pool, read)
 
 
 def _abandon(machine: CudaMachine, stream: Any) -> None:
@@ -49,10 +53,10 @@ def _abandon(machine: CudaMachine, stream: Any) -> None:
 
 
 class _Replay:
-    """A graph, and the memory that is in it."""
+    """A graph, and what its launches read and write."""
 
-    def __init__(self, machine: CudaMachine, graph: Any, pool: Any) -> None:
-        self.machine, self.graph, self.pool = machine, graph, pool
+    def __init__(self, machine: CudaMachine, graph: Any, pool: Any, read: list[Any]) -> None:
+        self.machine, self.graph, self.pool, self.read = machine, graph, pool, read
 
     def __call__(self) -> None:
         machine = self.machine

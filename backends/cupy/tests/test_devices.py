@@ -63,6 +63,14 @@ def test_a_failing_kernel_is_named_later(host, device, machine, monkeypatch):
     assert x.asnumpy().tolist() == [3, 3, 3]
 
 
+def test_the_doctor_tells_versions(host, device, monkeypatch):
+    from mxcore_cupy import devices, dnn
+
+    assert devices.describe() == "CuPy 14.0, CUDA 13.0, cuDNN 9.12: Host, Host"
+    monkeypatch.setattr(dnn, "library", lambda: None)
+    assert "without cuDNN" in devices.describe()
+
+
 def test_blocking(host, machine, monkeypatch):
     waits = []
     monkeypatch.setattr(machine, "blocking", True)

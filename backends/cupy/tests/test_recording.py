@@ -91,6 +91,26 @@ def test_a_parameter_with_new_memory(device):
     np.testing.assert_allclose(twice, net(x).asnumpy(), rtol=1e-5)
 
 
+def test_a_recording_keeps_the_numbers_that_it_reads(host, device, machine, monkeypatch):
+    from mxcore_cupy.graphs import recorded
+
+    xp = machine.xp
+    x, y = xp.ones((4,), "float32"), xp.zeros((4,), "float32")
+
+    def step():
+        xp.copyto(y, xp.multiply(x, 3.25))
+
+    step()  # kernels are compiled, the number is made
+    replay = recorded(machine, step)
+    monkeypatch.setattr(machine, "_numbers", type(machine._numbers)())  # the cache lets go of it
+    host.alloc(8)  # what would be written over it
+    xp.copyto(y, 0.0)
+    replay()
+    assert machine.recorded is None and replay.read
+    with machine.mapped(y) as found:
+        assert found.tolist() == [3.25] * 4
+
+
 def test_what_cannot_be_recorded_says_why(host, device):
     from mxcore.errors import MXNetError
     from mxcore_cupy.devices import machine

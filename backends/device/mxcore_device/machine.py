@@ -59,6 +59,8 @@ class Machine(ABC):
         self.lock = threading.RLock()
         self._kernels: dict[Any, Any] = {}
         self._numbers: OrderedDict[Any, Any] = OrderedDict()
+        #: what the launches that are being recorded read, besides their arguments' own owners; None: nothing is recorded
+        self.recorded: list[Any] | None = None
         self.xp = Functions(self)
 
     # ------------------------------------------------------------ what a backend defines
@@ -149,4 +151,10 @@ class Machine(ABC):
                 found = self._numbers[key] = make(np.asarray(value).astype(dtype))
                 if len(self._numbers) > 4096:
                     self._numbers.popitem(last=False)
+        self.keep(found)
         return found
+
+    def keep(self, thing: Any) -> None:
+        """A recording that is being made needs this as long as it lives, also when a cache lets go of it."""
+        if self.recorded is not None:
+            self.recorded.append(thing)

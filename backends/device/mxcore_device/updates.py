@@ -144,13 +144,8 @@ def _grouped(outs: list[int], results: Sequence[_Standin]) -> _Group:
     leaves = dict.fromkeys(n for k in outs for n in E.leaves(results[k].expr))
     ins, rates = ([n for n in leaves if n[0] == letter] for letter in "xs")
     names = {E.arg(n): E.arg(f"{letter}{k}") for letter, some in (("a", ins), ("r", rates)) for k, n in enumerate(some)}
-    done = dict(names)
-    for k in outs:
-        for node in E.walk(results[k].expr):
-            if node not in done:
-                done[node] = node if node.fn == "const" else E.Expr(node.fn, tuple([done[a] for a in node.args]))
     return _Group(tuple(outs), tuple([int(n[1:]) for n in ins]), tuple([int(n[1:]) for n in rates]),
-                  tuple([done[results[k].expr] for k in outs]), tuple([results[k].dtype for k in outs]))  # type: ignore[misc]
+                  tuple([E.substituted(results[k].expr, names) for k in outs]), tuple([results[k].dtype for k in outs]))  # type: ignore[misc]
 
 
 class _Writer:

@@ -175,7 +175,7 @@ def test_a_device_without_doubles(device, machine, monkeypatch):
 
 def test_contexts_by_kind(device):
     assert mx.opencl() == mx.Context("opencl", 0) and mx.opencl(1).device_id == 1
-    with pytest.raises(AttributeError, match="no installed backend serves"):
+    with pytest.raises(AttributeError, match=r"no attribute 'abacus'$"):
         mx.abacus  # noqa: B018
 
 

@@ -13,7 +13,7 @@ from ...registry import rules
 from ..node import Entry, Node
 from .joint import Joint
 
-__all__ = ["Piece", "broadcasts", "piece_of"]
+__all__ = ["Piece", "broadcasts", "piece_of", "wide_of"]
 
 _FLOATS = frozenset(np.dtype(t) for t in ("float32", "float64"))
 _SHORT = frozenset(("float16", "bfloat16"))
@@ -55,13 +55,14 @@ def piece_of(joint: Joint, node: Node) -> Piece | None:
         return None
     special = _SPECIAL.get(node.op.name)  # type: ignore[union-attr]
     if special is not None:
-        return special(joint, node, shape, _wide(dtype))
+        return special(joint, node, shape, wide_of(dtype))
     if node.op.expr is None:  # type: ignore[union-attr]
         return None
     return _mapped(joint, node, shape, dtype)
 
 
-def _wide(dtype: np.dtype) -> np.dtype:
+def wide_of(dtype: np.dtype) -> np.dtype:
+    """The type in which loops compute on numbers of a type."""
     return dtype if dtype in _FLOATS else np.dtype("float32")
 
 
@@ -75,7 +76,7 @@ def _mapped(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -
     e = E.substituted(op.expr, values)
     if E.is_bool(e):  # comparisons give numbers
         e = E.Expr("where", (e, E.ONE, E.ZERO))
-    return Piece(e, op.schema.inputs[: len(node.inputs)], node.inputs, shape, _wide(dtype))
+    return Piece(e, op.schema.inputs[: len(node.inputs)], node.inputs, shape, wide_of(dtype))
 
 
 def broadcasts(small: tuple[int, ...] | None, large: tuple[int, ...]) -> bool:
@@ -120,7 +121,7 @@ def _float(dtype: np.dtype | None) -> bool:
 def _types(joint: Joint, inputs: Sequence[Entry | None], dtype: np.dtype) -> bool:
     """Whether arithmetic on the inputs is done in ``dtype``."""
     types = [joint.types.get(e) for e in inputs if e is not None]
-    return all(_float(t) and _wide(t) == dtype for t in types)  # type: ignore[arg-type]
+    return all(_float(t) and wide_of(t) == dtype for t in types)  # type: ignore[arg-type]
 
 
 def _through(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) -> Piece | None:
@@ -129,7 +130,7 @@ def _through(joint: Joint, node: Node, shape: tuple[int, ...], dtype: np.dtype) 
     found = joint.types.get(source)
     if found is None or not _float(found) or not broadcasts(joint.shapes.get(source), shape):
         return None
-    wide = _wide(found)
+    wide = wide_of(found)
     return Piece(_X, ("x",), (source,), shape, wide if wide.itemsize > dtype.itemsize else dtype)
 
 

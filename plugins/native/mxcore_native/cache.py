@@ -14,30 +14,21 @@ import os
 import secrets
 import shutil
 import stat
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mxcore.base import config
+from mxcore.files.cache import cache_folder, prune
 
 __all__ = ["build_folder", "enter", "folder", "load"]
 
 _MARK = b"mxcore-native\0"
 _OLD = 24 * 3600  # seconds after which a folder of a build was left by a process that ended
-_MOST, _FEWER = 4000, 3000  # entries at which the cache is made smaller, and how many stay: those used last
 
 
 def folder() -> Path:
     """Where they are: ``kernels`` in ``MXCORE_HOME``, or in the folder of the system for caches."""
-    home = config("MXCORE_HOME")
-    if home:
-        return Path(home).expanduser() / "kernels"
-    if sys.platform == "darwin":
-        caches = Path.home() / "Library" / "Caches"
-    else:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "mxcore" / "kernels"
+    return cache_folder("kernels")
 
 
 def load(key: str) -> ctypes.CDLL | None:
@@ -99,15 +90,4 @@ def enter(library: Path, keys: Iterable[str]) -> None:
         except OSError:  # a file system without links
             shutil.copy2(library, link)
         os.replace(link, folder() / f"{key}.so")
-    _prune()
-
-
-def _prune() -> None:
-    """Remove what was not used for the longest time, where there is too much."""
-    used = []
-    for path in folder().glob("*.so"):
-        with contextlib.suppress(FileNotFoundError):  # another process prunes too
-            used.append((path.stat().st_mtime, path))
-    if len(used) > _MOST:
-        for _, path in sorted(used)[:-_FEWER]:
-            path.unlink(missing_ok=True)
+    prune(folder(), "*.so")

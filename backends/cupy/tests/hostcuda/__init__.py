@@ -235,12 +235,9 @@ class ndarray(np.ndarray):
 
     def __new__(cls, shape: tuple, dtype: Any, memptr: MemoryPointer, strides: tuple) -> ndarray:
         """At a place in memory; the strides may be negative or zero."""
-        room = (C.c_char * 1).from_address(memptr.ptr)
-        base = np.ndarray((1,), np.uint8, room)
-        made = np.lib.stride_tricks.as_strided(base.view(np.uint8), (1,), (1,))
         interface = {"shape": shape, "typestr": f"|V{np.dtype(dtype).itemsize}", "strides": strides, "version": 3,
                      "data": (memptr.ptr, False)}
-        holder = types.SimpleNamespace(__array_interface__=interface, keep=(memptr, made))
+        holder = types.SimpleNamespace(__array_interface__=interface, keep=memptr)
         return np.asarray(holder).view(np.dtype(dtype)).view(cls)
 
     @property

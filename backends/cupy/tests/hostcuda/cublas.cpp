@@ -7,6 +7,7 @@ static Type type_of(int number) { return number == 14 ? BFLOAT : (Type)number; }
 
 extern "C" {
 int cublasCreate_v2(void **handle) { *handle = new char; return 0; }
+int cublasDestroy_v2(void *handle) { delete (char *)handle; return 0; }
 int cublasSetStream_v2(void *, void *) { return 0; }
 int cublasSetWorkspace_v2(void *, void *, size_t) { return 0; }
 int cublasGemmStridedBatchedEx(void *, int ta, int tb, int m, int n, int k, const void *alpha, const void *a, int type_a, int lda,

@@ -63,7 +63,12 @@ template <class F> static void walk(const Tensor *x, const Tensor *w, const Conv
 
 extern "C" {
 const char *cudnnGetErrorString(int status) { return status == BAD_PARAM ? "CUDNN_STATUS_BAD_PARAM" : "CUDNN_STATUS_NOT_SUPPORTED"; }
+size_t cudnnGetVersion() { return 91201; }
 int cudnnCreate(void **h) { *h = new char; return 0; }
+int cudnnDestroy(void *h) { delete (char *)h; return 0; }
+int cudnnDestroyTensorDescriptor(Tensor *t) { delete t; return 0; }
+int cudnnDestroyFilterDescriptor(Tensor *t) { delete t; return 0; }
+int cudnnDestroyConvolutionDescriptor(Convolution *c) { delete c; return 0; }
 int cudnnSetStream(void *, void *) { return 0; }
 int cudnnCreateTensorDescriptor(Tensor **t) { *t = new Tensor(); return 0; }
 int cudnnCreateFilterDescriptor(Tensor **t) { *t = new Tensor(); return 0; }
