@@ -34,7 +34,7 @@ SETTINGS: dict[str, Setting] = {s.name: s for s in (
             "MXNET_PROFILER_AUTOSTART"),
     Setting("MXCORE_FALLBACK", "warn", "host fallbacks of a backend: 'allow', 'warn' or 'error'"),
     Setting("MXCORE_CUDA_BLOCKING", "0", "1: wait for each CUDA kernel, so that an error comes from the line that caused it"),
-    Setting("MXCORE_CUDA_TF32", "0", "1: float32 products and convolutions may use TensorFloat-32"),
+    Setting("MXCORE_CUDA_TF32", "0", "1: float32 products and convolutions may use TensorFloat-32; read when a device is opened"),
     Setting("MXCORE_OPENCL_ROUTE", None, "'gpu': products of matrices run on OpenCL devices that are CPUs too; 'cpu': on none"),
     Setting("MXCORE_FUSE_AFTER", "2", "an expression becomes a kernel of its own after so many calls (OpenCL, CUDA)"),
     Setting("MXCORE_NATIVE", "background", "compiled loops: 'background', 'wait' for the compiler, or 'off'"),

@@ -13,7 +13,6 @@ from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
-from mxcore.base import config
 from mxcore.errors import MXNetError
 from mxcore_device.arrays import Array
 
@@ -103,9 +102,8 @@ _HANDLES = _Handles()
 
 
 class _Operand(NamedTuple):
-    """A matrix as cuBLAS wants it: where, whether it is transposed, steps between columns and between matrices."""
+    """A matrix as cuBLAS wants it: whether it is transposed, steps between columns and between matrices."""
 
-    address: int
     transposed: bool
     step: int
     batch: int
@@ -117,11 +115,10 @@ def _operand(a: Array) -> _Operand | None:
     batch = _step(a.shape[:-2], a.strides[:-2])
     if batch is None or batch < 0:
         return None
-    address = a.machine.address(a)
     if (right == 1 or columns == 1) and (down >= columns or rows == 1):
-        return _Operand(address, False, max(down, columns) if rows > 1 else columns, batch)
+        return _Operand(False, max(down, columns) if rows > 1 else columns, batch)
     if (down == 1 or rows == 1) and (right >= rows or columns == 1):
-        return _Operand(address, True, max(right, rows) if columns > 1 else rows, batch)
+        return _Operand(True, max(right, rows) if columns > 1 else rows, batch)
     return None
 
 
@@ -148,18 +145,24 @@ def product(machine: Any, new: Array, a: Array, b: Array) -> bool:
     left, right = _operand(a), _operand(b)
     if left is None or right is None or max(left.step, right.step) > _MOST:
         return False
-    machine.enter()
+    sizes = m, k, n, prod(new.shape[:-2])
+    machine.perform(lambda *addresses: _multiply(machine, dtype, sizes, left, right, *addresses),
+                    *map(machine.place, (new, a, b)))
+    return True
+
+
+def _multiply(machine: Any, dtype: str, sizes: tuple[int, ...], left: _Operand, right: _Operand, new: int, a: int,
+              b: int) -> None:
     handle = _HANDLES.of.get(machine.index)
     if handle is None:
         handle = _HANDLES.of[machine.index] = _Handle(machine)
     machine.keep(handle)
+    m, k, n, count = sizes
     scalar = C.c_double if dtype == "float64" else C.c_float
     one, zero, kind = scalar(1), scalar(0), _TYPES[dtype]
-    compute = _COMPUTE_TF32 if dtype == "float32" and config("MXCORE_CUDA_TF32") == "1" else _COMPUTE[dtype]
+    compute = _COMPUTE_TF32 if dtype == "float32" and machine.tf32 else _COMPUTE[dtype]
     # cuBLAS counts by columns, so it is told to compute the transpose: new' = b' a'
     _check(library().gemm(
-        handle.on(machine.stream), int(right.transposed), int(left.transposed), n, m, k, C.addressof(one), right.address, kind,
-        right.step, right.batch, left.address, kind, left.step, left.batch, C.addressof(zero),
-        machine.address(new), kind, n, m * n, prod(new.shape[:-2]), compute, _DEFAULT_ALGORITHM),
-        f"multiplying {a.shape} by {b.shape} of {dtype}")
-    return True
+        handle.on(machine.stream), int(right.transposed), int(left.transposed), n, m, k, C.addressof(one), b, kind,
+        right.step, right.batch, a, kind, left.step, left.batch, C.addressof(zero), new, kind, n, m * n, count, compute,
+        _DEFAULT_ALGORITHM), f"multiplying {count} matrices of {(m, k)} by {(k, n)} of {dtype}")

@@ -115,6 +115,8 @@ class CudaMachine(Machine):
         self.architecture = architecture_for(self.capability)
         #: wait for each kernel, so that an error comes from the line that caused it
         self.blocking = config("MXCORE_CUDA_BLOCKING") == "1"
+        #: float32 products and convolutions may be computed in TensorFloat-32
+        self.tf32 = config("MXCORE_CUDA_TF32") == "1"
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
         self._set_device = self.cupy.cuda.runtime.setDevice
         self._get_device = self.cupy.cuda.runtime.getDevice
@@ -218,6 +220,15 @@ class CudaMachine(Machine):
         from .dnn import convolution
 
         return convolution(self, kind, new, a, b, *attrs)
+
+    def perform(self, call: Callable[..., None], *places: tuple[Any, int]) -> None:
+        """A call of a library: ``call(*addresses)``, which has all else it needs in it, of memory from these bytes on."""
+        self.enter()
+        call(*[memory.ptr + start for memory, start in places])
+
+    def place(self, a: Array) -> tuple[Any, int]:
+        """Where an array begins: for :meth:`perform`."""
+        return a.memory, a.offset * a.dtype.itemsize
 
     def address(self, a: Array) -> int:
         """Device addresses are numbers."""

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from mxcore.base import config
 from mxcore.errors import MXNetError
 from mxcore_device.arrays import Array
 
@@ -199,6 +198,7 @@ class _Context(threading.local):
         if last[0] != stream:
             library()("cudnnSetStream", handle, C.c_void_p(stream))  # type: ignore[misc]
             last[0] = stream
+        machine.keep(handle)
         return handle
 
 
@@ -231,14 +231,13 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
         return False  # cuDNN derives the size of the output, which is another here
     lead = (1,) if len(pad) == 1 else ()  # cuDNN has no images of one axis
     sizes = _Sizes(*[x.shape[:2] + lead + x.shape[2:] for x in (large, window, small)])
-    tf32 = config("MXCORE_CUDA_TF32") == "1"
-    key = machine.index, kind, sizes, dtype, groups, stride, dilate, pad, tf32
+    key = machine.index, kind, sizes, dtype, groups, stride, dilate, pad, machine.tf32
     handle = _CONTEXT.handle(machine)
-    machine.keep(handle)
     plans = _CONTEXT.plans
     if key not in plans:
         try:
-            plans[key] = _Plan(handle, kind, sizes, dtype, groups, lead + stride, lead + dilate, (0,) * len(lead) + pad, tf32)
+            plans[key] = _Plan(handle, kind, sizes, dtype, groups, lead + stride, lead + dilate, (0,) * len(lead) + pad,
+                               machine.tf32)
         except _UnservedError:
             plans[key] = None
         if len(plans) > _PLANS:
@@ -248,5 +247,6 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
         return False
     first, second = (b, a) if kind == "data" else (a, b)
     room = machine.allocate(plan.workspace)
-    plan(handle, machine.address(first), machine.address(second), machine.address(new), room.ptr)
+    machine.perform(lambda *addresses: plan(_CONTEXT.handle(machine), *addresses), *map(machine.place, (first, second, new)),
+                    (room, 0))
     return True

@@ -65,6 +65,6 @@ def test_tensor_float_is_a_choice(machine, monkeypatch):
     monkeypatch.setattr(blas.library(), "gemm", lambda *args: asked.append(args[-2]) or gemm(*args))
     a = from_host(machine, np.eye(4, dtype=np.float32))
     machine.xp.matmul(a, a)
-    monkeypatch.setenv("MXCORE_CUDA_TF32", "1")
+    monkeypatch.setattr(machine, "tf32", True)
     machine.xp.matmul(a, a)
     assert asked == [68, 77]
