@@ -56,18 +56,18 @@ def kernel_of(op: Op) -> Callable:
         r = function(xp, *arrays, *[values[a] for a in attrs], *literals)
         return r if r.dtype == dtype else xp.astype(r, dtype)
 
-    # literals in the form that the backend likes best, by the type of the arrays
+    # literals in the form that the device likes best, by its functions and the type of the arrays
     ready: dict[Any, tuple] = {}
 
     def prepared(xp: Any, dtype: Any) -> tuple | None:
         if dtype != _F4 and dtype != _F8:
             return None
-        ready[dtype] = tuple(xp.scalar(v, dtype) for v in literals)
-        return ready[dtype]
+        constants = ready[id(xp), dtype] = tuple(xp.scalar(v, dtype) for v in literals)
+        return constants
 
     if not attrs and not truth and len(op.schema.inputs) == 1:
         def one_array(xp: Any, data: Any) -> Any:
-            constants = ready.get(data.dtype)
+            constants = ready.get((id(xp), data.dtype))
             if constants is None:
                 constants = prepared(xp, data.dtype)
                 if constants is None:
@@ -78,7 +78,7 @@ def kernel_of(op: Op) -> Callable:
     if not attrs and not truth:
         def several(xp: Any, *arrays: Any) -> Any:
             dtype = arrays[0].dtype
-            constants = ready.get(dtype)
+            constants = ready.get((id(xp), dtype))
             if constants is None:
                 constants = prepared(xp, dtype)
                 if constants is None:
@@ -92,7 +92,7 @@ def kernel_of(op: Op) -> Callable:
 
         def with_number(xp: Any, data: Any, **values: Any) -> Any:
             dtype = data.dtype
-            constants = ready.get(dtype)
+            constants = ready.get((id(xp), dtype))
             if constants is None:
                 constants = prepared(xp, dtype)
                 if constants is None:
@@ -103,7 +103,7 @@ def kernel_of(op: Op) -> Callable:
 
     def general(xp: Any, *arrays: Any, **values: Any) -> Any:
         dtype = arrays[0].dtype
-        constants = ready.get(dtype)
+        constants = ready.get((id(xp), dtype))
         if constants is None:
             constants = prepared(xp, dtype)
             if constants is None:

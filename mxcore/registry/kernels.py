@@ -16,8 +16,8 @@ from .generic import kernel_of
 from .op import OPS, Op
 from .schema import Attrs
 
-__all__ = ["MAKERS", "KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target", "resolve",
-           "writer_of"]
+__all__ = ["MAKERS", "REPEATERS", "KernelEntry", "add_kernels", "binders_of", "clear", "generic_of", "kernels_of", "load_target",
+           "resolve", "writer_of"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class KernelEntry:
 _TABLE: dict[tuple[str, str], list[KernelEntry]] = {}
 #: backend name -> ``f(op, generic kernel or None)``: a kernel that the backend makes of the operator's declaration, or None
 MAKERS: dict[str, Callable[[Op, Callable | None], Callable | None]] = {}
+#: backend name -> ``f(op, kernel)``: what calls get instead of the kernel, where the backend remembers what kernels do
+REPEATERS: dict[str, Callable[[Op, Callable], Callable]] = {}
 
 
 def add_kernels(backend: str, entries: dict[str, Any], source: str = "") -> None:
@@ -121,6 +123,8 @@ def resolve(op: Op, backend: str) -> Callable:
         having = sorted({b for b, n in _TABLE if n == op.name})
         raise KernelMissingError(f"operator {op.name!r} has no kernel on backend {backend!r}: it has neither a generic "
                                  f"kernel nor a composite; kernels exist on {having or 'no backend'}")
+    if backend in REPEATERS:
+        kernel = REPEATERS[backend](op, kernel)
     op.kernels[backend] = kernel
     return kernel
 

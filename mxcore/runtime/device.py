@@ -147,6 +147,8 @@ def backend_named(name: str) -> Any:
             kernels.add_kernels(name, table, plugin_name)
         if hasattr(backend, "kernel_of"):
             kernels.MAKERS[name] = backend.kernel_of
+        if hasattr(backend, "repeated"):
+            kernels.REPEATERS[name] = backend.repeated
         _BACKENDS[name] = backend
         APPLY[backend.array_type] = _apply_where(backend) if hasattr(backend, "xp_at") else apply_raw(backend)
         if len(_BACKENDS) == 1 and config("MXCORE_PROFILER_AUTOSTART") == "1":

@@ -9,6 +9,7 @@ from mxcore_device.arrays import Array, empty
 from mxcore_device.backend import DeviceBackend
 
 from .devices import CudaArray, CudaMachine, count, machine, opened, view
+from .repeats import ALIGNED
 
 __all__ = ["CudaBackend"]
 
@@ -94,5 +95,8 @@ class CudaBackend(DeviceBackend):
 
         found = cupy.from_dlpack(value)
         size = found.dtype.itemsize
+        beyond = found.data.ptr % ALIGNED  # kernels rely on where memory begins
+        if beyond % size:
+            found, beyond = found.copy(), 0
         strides = tuple([s // size for s in found.strides])
-        return CudaArray(machine(found.device.id), found.data, found.dtype, found.shape, strides)
+        return CudaArray(machine(found.device.id), found.data + -beyond, found.dtype, found.shape, strides, beyond // size)

@@ -21,6 +21,7 @@ from mxcore_device.machine import Machine
 from mxcore_device.source import LOCAL_SIZE
 
 from .compiler import architecture_for, compiled
+from .repeats import ALIGNED, CudaRepeat
 
 __all__ = ["CudaArray", "CudaMachine", "Kernel", "count", "describe", "machine", "opened", "view"]
 
@@ -103,8 +104,9 @@ class CudaMachine(Machine):
 
     backend = "cupy"
     array_type = CudaArray
-    fp64 = gpu = tables = True
+    fp64 = gpu = tables = biases = True
     parameter_bytes = 4096
+    repeat = CudaRepeat
 
     def __init__(self, index: int) -> None:
         super().__init__(index)
@@ -118,9 +120,14 @@ class CudaMachine(Machine):
         #: float32 products and convolutions may be computed in TensorFloat-32
         self.tf32 = config("MXCORE_CUDA_TF32") == "1"
         self._recent: deque[str] = deque(maxlen=_REMEMBERED)
+        #: the name of a kernel that is launched, for errors that surface later
+        self.remember = self._recent.append
         self._set_device = self.cupy.cuda.runtime.setDevice
         self._get_device = self.cupy.cuda.runtime.getDevice
-        self._launch = self.cupy.cuda.driver.launchKernel
+        self.failures = self.cupy.cuda.runtime.CUDARuntimeError, self.cupy.cuda.driver.CUDADriverError
+        self._alloc = self.cupy.cuda.alloc
+        #: of the driver and the runtime
+        self.driver_launch, self.copy = self.cupy.cuda.driver.launchKernel, self.cupy.cuda.runtime.memcpyAsync
         self._stream = self.cupy.cuda.get_current_stream
 
     def __repr__(self) -> str:
@@ -145,30 +152,31 @@ class CudaMachine(Machine):
         """The handle of the current stream."""
         return int(self._stream().ptr)
 
-    def allocate(self, nbytes: int) -> Any:
+    def take(self, nbytes: int) -> Any:
         """Memory from CuPy's pool; what the pool holds free is given up before this fails."""
-        self.enter()
+        if self._get_device() != self.index:
+            self._set_device(self.index)
         try:
-            return self.cupy.cuda.alloc(max(nbytes, 8))
+            return self._alloc(nbytes or 8)
         except self.cupy.cuda.memory.OutOfMemoryError as error:
             free, total = self.cupy.cuda.runtime.memGetInfo()
             raise OutOfMemoryError(f"{self.title} is out of memory: {nbytes:,} bytes were asked for, {free:,} of {total:,} are "
                                    "free; use smaller batches, or let go of arrays and call ctx.empty_cache()") from error
 
-    def upload(self, memory: Any, data: np.ndarray) -> None:
+    def put(self, memory: Any, data: np.ndarray) -> None:
         """From pageable memory: the driver has copied it aside when this returns."""
         self.enter()
         with self.errors(f"copying {data.size:,} bytes to it"):
             memory.copy_from_host(C.c_void_p(data.ctypes.data), data.size)
 
-    def move(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
+    def transfer(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
         """On the current stream."""
         self.enter()
         with self.errors(f"copying {nbytes:,} bytes"):
             (target + to).copy_from_device_async(source + at, nbytes)
 
     @contextmanager
-    def mapped(self, a: Array) -> Iterator[np.ndarray]:
+    def shown(self, a: Array) -> Iterator[np.ndarray]:
         """A copy on the host; waits for what computes it."""
         dense = a if a.dense else self.xp.copy(a)
         host = np.empty(a.shape, a.dtype)
@@ -190,7 +198,7 @@ class CudaMachine(Machine):
             module.load(code)
         return [Kernel(module.get_function(name), name) for name in names]
 
-    def launch(self, kernel: Any, count: int, *arguments: Any) -> None:
+    def start(self, kernel: Any, count: int, *arguments: Any) -> None:
         """On the current stream; does not wait, unless ``MXCORE_CUDA_BLOCKING=1``."""
         self.enter()
         values = [a if type(a) is bytes else pack("Q", a.ptr) for a in arguments]
@@ -200,20 +208,26 @@ class CudaMachine(Machine):
                 kernel.fit(sizes)
             room = b"".join([v if not len(v) % 8 else v.ljust(-(-len(v) // 8) * 8) for v in values])
             C.memmove(kernel.room, room, len(room))
-            self._recent.append(kernel.name)
+            self.remember(kernel.name)
             try:
-                self._launch(kernel.function.ptr, -(-count // LOCAL_SIZE), 1, 1, LOCAL_SIZE, 1, 1, 0, self.stream,
+                self.driver_launch(kernel.function.ptr, -(-count // LOCAL_SIZE), 1, 1, LOCAL_SIZE, 1, 1, 0, self.stream,
                              C.addressof(kernel.pointers), 0)
             except Exception as error:
-                raise self._explained(error, f"running kernel {kernel.name}") from error
+                raise self.explained(error, f"running kernel {kernel.name}") from error
         if self.blocking:
             self.finish()
 
     def product(self, new: Array, a: Array, b: Array) -> bool:
-        """By cuBLAS."""
+        """By cuBLASLt."""
         from .blas import product
 
         return product(self, new, a, b)
+
+    def dense(self, new: Array, x: Array, weight: Array, bias: Array | None) -> bool:
+        """By cuBLASLt."""
+        from .blas import dense
+
+        return dense(self, new, x, weight, bias)
 
     def convolution(self, kind: str, new: Array, a: Array, b: Array, *attrs: Any) -> bool:
         """By cuDNN, where it is installed."""
@@ -225,6 +239,9 @@ class CudaMachine(Machine):
         """A call of a library: ``call(*addresses)``, which has all else it needs in it, of memory from these bytes on."""
         self.enter()
         call(*[memory.ptr + start for memory, start in places])
+        tape = self.taping.tape
+        if tape is not None:
+            tape.noted("performed", call, places)
 
     def place(self, a: Array) -> tuple[Any, int]:
         """Where an array begins: for :meth:`perform`."""
@@ -238,7 +255,21 @@ class CudaMachine(Machine):
         """By CuPy."""
         from .ordering import FUNCTIONS
 
+        self.leave()
         return partial(FUNCTIONS[function], self.cupy)
+
+    def shift(self, a: Array) -> int:
+        """Bytes beyond an aligned address: kernels are given addresses, which may begin anywhere in a memory."""
+        return a.offset * a.dtype.itemsize % ALIGNED
+
+    def alone(self, arrays: tuple) -> tuple:
+        """Each array in memory of its own, which begins at most :data:`~mxcore_cupy.repeats.ALIGNED` bytes before it."""
+        return tuple([None if a is None else self._alone(a) for a in arrays])
+
+    def _alone(self, a: Array) -> Array:
+        size, beyond = a.dtype.itemsize, self.shift(a)
+        return CudaArray(self, a.memory + (a.offset * size - beyond), a.dtype, a.shape, None if a.whole else a.strides,
+                         beyond // size)
 
     def finish(self) -> None:
         """Waits for all streams of the device; an error of a kernel surfaces here, with the names of the last ones."""
@@ -252,10 +283,11 @@ class CudaMachine(Machine):
         """Errors of CUDA as ones of mxcore."""
         try:
             yield
-        except (self.cupy.cuda.runtime.CUDARuntimeError, self.cupy.cuda.driver.CUDADriverError) as error:
-            raise self._explained(error, doing) from error
+        except self.failures as error:
+            raise self.explained(error, doing) from error
 
-    def _explained(self, error: Exception, doing: str) -> MXNetError:
+    def explained(self, error: Exception, doing: str) -> MXNetError:
+        """An error of CUDA as one of mxcore."""
         text = str(error)
         if any(word in text for word in _OUT_OF_MEMORY):
             return OutOfMemoryError(f"{self.title} is out of memory while {doing}: {text}")

@@ -15,7 +15,9 @@ import numpy as np
 
 from mxcore.errors import BoundsError, ShapeError
 
-__all__ = ["Array", "broadcast_shapes", "contiguous_strides", "empty", "from_host", "is_basic", "view_of"]
+__all__ = ["Array", "Form", "broadcast_shapes", "contiguous_strides", "empty", "form_of", "from_host", "is_basic", "view_of"]
+
+_new = object.__new__
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -44,9 +46,11 @@ class Array:
     offset, strides : in elements
     whole : bool
         It is all that lies in its memory, in C order: nothing shares with it, except views of it.
+    form : Form or None
+        See :func:`form_of`.
     """
 
-    __slots__ = ("__weakref__", "dtype", "machine", "memory", "ndim", "offset", "shape", "size", "strides", "whole")
+    __slots__ = ("__weakref__", "dtype", "form", "machine", "memory", "ndim", "offset", "shape", "size", "strides", "whole")
     __array_ufunc__ = None
     __array_priority__ = 2000.0
 
@@ -58,6 +62,7 @@ class Array:
         self.whole = strides is None
         self.strides = contiguous_strides(shape) if strides is None else strides
         self.offset = offset
+        self.form: Form | None = None
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise TypeError(f"a raw array of the {self.machine.backend} backend was given to NumPy; use xp, or backend.to_host")
@@ -97,6 +102,37 @@ class Array:
     def __getitem__(self, key: Any) -> Array:
         """A view, by basic indexing."""
         return _indexed(self, key if type(key) is tuple else (key,))
+
+
+class Form:
+    """All of an array but its memory; arrays of equal forms share one, so that forms are compared by identity."""
+
+    __slots__ = ("dtype", "machine", "ndim", "shape", "size", "strides", "whole")
+
+    def __init__(self, a: Array) -> None:
+        self.machine, self.dtype, self.shape, self.strides = a.machine, a.dtype, a.shape, a.strides
+        self.ndim, self.size, self.whole = a.ndim, a.size, a.whole
+
+    def array(self, memory: Any, offset: int) -> Array:
+        """An array of this form."""
+        machine = self.machine
+        new = _new(machine.array_type)
+        new.machine, new.memory, new.dtype, new.shape, new.strides = machine, memory, self.dtype, self.shape, self.strides
+        new.ndim, new.size, new.whole, new.offset, new.form = self.ndim, self.size, self.whole, offset, self
+        return new
+
+
+def form_of(a: Array) -> Form:
+    """The form of an array, kept with it; see :meth:`mxcore_device.machine.Machine.shift`."""
+    machine = a.machine
+    key = a.dtype, a.shape, a.strides, a.whole, machine.shift(a)
+    form = machine.forms.get(key)
+    if form is None:
+        if len(machine.forms) >= 1 << 16:
+            machine.forms.clear()
+        form = machine.forms.setdefault(key, Form(a))
+    a.form = form
+    return form
 
 
 def _install_operators() -> None:

@@ -13,6 +13,7 @@ from .fused import kernel_of
 from .host import to_host
 from .machine import Machine
 from .random import Generator
+from .repeats import Repeated
 
 __all__ = ["DeviceBackend"]
 
@@ -64,6 +65,10 @@ class DeviceBackend(ABC):
     def kernel_of(self, op: Any, generic: Callable | None) -> Callable | None:
         """Operators that are expressions, and loops, become kernels of their own."""
         return kernel_of(op, generic)
+
+    def repeated(self, op: Any, kernel: Callable) -> Callable:
+        """Calls of a known kind are repeated; not those that draw random numbers, or give views."""
+        return kernel if "rng" in op.schema.wants or op.view else Repeated(op.name, kernel)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype, index: int) -> Array:
         """Memory of the pool."""

@@ -74,6 +74,7 @@ class _Operator:
         dtype, machine = first.dtype, xp.machine
         if self.calls < self.after:
             self.calls += 1
+            machine.passing()
             return self.generic(xp, *arrays, **attrs)
         values = [attrs[a] for a in self.attrs]
         double = dtype == _F8
@@ -118,6 +119,8 @@ def _run_fused(xp: Any, *arrays: Any, loop: Loop, dtypes: Sequence[np.dtype]) ->
     calls = _COUNTS.get(key, 0)
     doubles = any(d == _F8 for d in (loop.dtype, *types, *dtypes))
     size = 48 + 40 * (len(arrays) + sum(r is None for r in loop.reductions))
+    if calls < fuse_after():
+        machine.passing()
     if calls < fuse_after() or (doubles and not machine.fp64) or 2 * size + 8 * len(arrays) > machine.parameter_bytes:
         _COUNTS[key] = calls + 1
         return run_loop(xp, loop, arrays, dtypes)

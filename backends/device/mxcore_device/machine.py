@@ -12,8 +12,15 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
+from .repeats import Repeat, Tape
 
 __all__ = ["Machine"]
+
+
+class _Taping(threading.local):
+    """Per thread: what notes the present call."""
+
+    tape: Tape | None = None
 
 
 class Machine(ABC):
@@ -38,6 +45,8 @@ class Machine(ABC):
         How large the parameters of a kernel may be together.
     tables : bool
         Kernels may be given addresses (:meth:`address`) in structures.
+    biases : bool
+        A library adds the bias to a product (:meth:`dense`).
     xp : Functions
         What kernels of operators call.
     lock : threading.RLock
@@ -51,6 +60,9 @@ class Machine(ABC):
     gpu: bool
     parameter_bytes: int
     tables: bool = False
+    biases: bool = False
+    #: repeats a call that was noted
+    repeat: type[Repeat] = Repeat
 
     def __init__(self, index: int) -> None:
         from .xp import Functions
@@ -61,11 +73,15 @@ class Machine(ABC):
         self._numbers: OrderedDict[Any, Any] = OrderedDict()
         #: what the launches that are being recorded read, besides their arguments' own owners; None: nothing is recorded
         self.recorded: list[Any] | None = None
+        self.taping = _Taping()
+        #: calls of operators by their kind: how to repeat them, or how many attempts to note them are left
+        self.known: dict[tuple, Any] = {}
+        self.forms: dict[tuple, Any] = {}
         self.xp = Functions(self)
 
     # ------------------------------------------------------------ what a backend defines
     @abstractmethod
-    def allocate(self, nbytes: int) -> Any:
+    def take(self, nbytes: int) -> Any:
         """Memory of at least that size (0 included), which is given back when the last reference goes.
 
         Raises
@@ -74,15 +90,15 @@ class Machine(ABC):
         """
 
     @abstractmethod
-    def upload(self, memory: Any, data: np.ndarray) -> None:
+    def put(self, memory: Any, data: np.ndarray) -> None:
         """Write bytes of the host to the beginning of ``memory``; when it returns, ``data`` may be changed."""
 
     @abstractmethod
-    def move(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
+    def transfer(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
         """Copy bytes from one memory of the device to another, from and to these places."""
 
     @abstractmethod
-    def mapped(self, a: Any) -> AbstractContextManager[np.ndarray]:
+    def shown(self, a: Any) -> AbstractContextManager[np.ndarray]:
         """The elements of an array as one of NumPy, to read (and, where ``gpu`` is False, to write) until the block ends."""
 
     @abstractmethod
@@ -98,7 +114,7 @@ class Machine(ABC):
         """
 
     @abstractmethod
-    def launch(self, kernel: Any, count: int, *arguments: Any) -> None:
+    def start(self, kernel: Any, count: int, *arguments: Any) -> None:
         """Have ``count`` work-items run, in groups of :data:`~mxcore_device.source.LOCAL_SIZE`, the last one perhaps in part.
 
         Arguments are memory, or numbers and structures as bytes. Launches of one thread run in their order.
@@ -108,9 +124,57 @@ class Machine(ABC):
     def finish(self) -> None:
         """Wait for all that was launched; what failed in between is raised here."""
 
+    # ------------------------------------------------------------ what kernels call
+    def allocate(self, nbytes: int) -> Any:
+        """See :meth:`take`."""
+        memory, tape = self.take(nbytes), self.taping.tape
+        if tape is not None:
+            tape.allocated(memory, nbytes)
+        return memory
+
+    def upload(self, memory: Any, data: np.ndarray) -> None:
+        """See :meth:`put`."""
+        self.leave()
+        self.put(memory, data)
+
+    def move(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
+        """See :meth:`transfer`."""
+        self.transfer(target, to, source, at, nbytes)
+        tape = self.taping.tape
+        if tape is not None:
+            tape.noted("moved", target, to, source, at, nbytes)
+
+    def mapped(self, a: Any) -> AbstractContextManager[np.ndarray]:
+        """See :meth:`shown`."""
+        self.leave()
+        return self.shown(a)
+
+    def launch(self, kernel: Any, count: int, *arguments: Any) -> None:
+        """See :meth:`start`."""
+        self.start(kernel, count, *arguments)
+        tape = self.taping.tape
+        if tape is not None:
+            tape.noted("launched", kernel, count, arguments)
+
+    def leave(self) -> None:
+        """The host, or another library, takes part in a call: it cannot be repeated."""
+        tape = self.taping.tape
+        if tape is not None:
+            tape.failed = True
+
+    def passing(self) -> None:
+        """A call is done in a way that will be another the next times."""
+        tape = self.taping.tape
+        if tape is not None:
+            tape.early = True
+
     # ------------------------------------------------------------ what a backend may define
     def product(self, new: Any, a: Any, b: Any) -> bool:
         """Write the product of matrices (the last two axes, all others equal) into ``new``; False: by our own kernel."""
+        return False
+
+    def dense(self, new: Any, x: Any, weight: Any, bias: Any) -> bool:
+        """Write ``x @ weight.T + bias`` of matrices and a vector (or None) into ``new``; False: by a product and a sum."""
         return False
 
     def convolution(self, kind: str, new: Any, a: Any, b: Any, groups: int, stride: tuple[int, ...], dilate: tuple[int, ...],
@@ -127,8 +191,18 @@ class Machine(ABC):
         raise NotImplementedError(f"{self!r} has no addresses")
 
     def ordering(self, function: str) -> Callable[..., Any] | None:
-        """A function of ``xp`` that orders or counts (``sort``, ``unique``) on the device; None: the host does it, counted."""
+        """A library's function of ``xp`` that orders or counts (``sort``, ``unique``); None: by :mod:`mxcore_device.ordering`."""
         return None
+
+    # ------------------------------------------------------------ repeated calls
+    def shift(self, a: Any) -> int:
+        """What of the place of an array in its memory its launches depend on."""
+        return a.offset
+
+    def alone(self, arrays: tuple) -> Any:
+        """The arrays of a call that is noted, each with memory of its own; None if two share memory, which may matter."""
+        given = [a for a in arrays if a is not None]
+        return arrays if len({id(a.memory) for a in given}) == len(given) else None
 
     # ------------------------------------------------------------ shared
     def kernel(self, key: Any, make: Callable[[], tuple[str, dict[Any, str]]]) -> Any:

@@ -114,7 +114,7 @@ class OpenCLMachine(Machine):
     def __repr__(self) -> str:
         return f"<OpenCL device {self.index}: {self.title} of {self.device.platform.name.strip()}>"
 
-    def allocate(self, nbytes: int) -> Any:
+    def take(self, nbytes: int) -> Any:
         """Memory from the pool."""
         import pyopencl as cl
 
@@ -130,7 +130,7 @@ class OpenCLMachine(Machine):
         except cl.Error as error:
             raise explain(self, error, f"allocating {nbytes:,} bytes") from error
 
-    def upload(self, memory: Any, data: np.ndarray) -> None:
+    def put(self, memory: Any, data: np.ndarray) -> None:
         """Waits until it is done."""
         import pyopencl as cl
 
@@ -139,7 +139,7 @@ class OpenCLMachine(Machine):
         except cl.Error as error:
             raise explain(self, error, f"copying {data.size:,} bytes to it") from error
 
-    def move(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
+    def transfer(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
         """Does not wait."""
         import pyopencl as cl
 
@@ -149,7 +149,7 @@ class OpenCLMachine(Machine):
             raise explain(self, error, f"copying {nbytes:,} bytes") from error
 
     @contextmanager
-    def mapped(self, a: Array) -> Iterator[np.ndarray]:
+    def shown(self, a: Array) -> Iterator[np.ndarray]:
         """Where it is, without a copy, if the device is a CPU; waits for what computes it."""
         if not a.size:
             yield np.empty(a.shape, a.dtype)
@@ -183,7 +183,7 @@ class OpenCLMachine(Machine):
         except cl.Error as error:
             raise explain(self, error, "building a program", source) from error
 
-    def launch(self, kernel: Any, count: int, *arguments: Any) -> None:
+    def start(self, kernel: Any, count: int, *arguments: Any) -> None:
         """Does not wait."""
         import pyopencl as cl
 
