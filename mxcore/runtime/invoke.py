@@ -31,6 +31,8 @@ class _State(threading.local):
     storing = -1
     #: ``(generator or None,)`` while a definition is run again for its gradient, else None
     replay: tuple | None = None
+    #: ``drawn(device)`` gives the generator while launches are recorded, else None
+    drawn: Callable[[Any], Any] | None = None
 
 
 STATE = _State()
@@ -164,6 +166,8 @@ def run_kernel(op: Op, dev: Any, raws: Sequence[Any], attrs: Attrs) -> tuple:
 
 def generator(dev: Any) -> Any:
     """The random generator of a device, made at first use."""
+    if STATE.drawn is not None:
+        return STATE.drawn(dev)
     if STATE.replay is not None and STATE.replay[0] is not None:
         return STATE.replay[0]
     if dev.random is None:

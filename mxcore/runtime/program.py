@@ -175,11 +175,11 @@ class _Run:
 
     def forward(self, raws: Sequence[Any], fixed: list) -> tuple[list, Kept | None]:
         plan, dev = self.plan, self.dev
+        state = copy.deepcopy(generator(dev)) if self.random else None
         if self.recording is not None:
             recorded = self.recording.forward(raws, fixed, self._derive)
             if recorded is not None:
-                return self._lent(recorded)
-        state = copy.deepcopy(generator(dev)) if self.random else None
+                return self._lent(recorded, state)
         block = None
         if self.pool is not None:
             block = self.pool.take(plan.nbytes, plan)
@@ -207,13 +207,13 @@ class _Run:
         likes = [(r.shape, r.dtype) for r in outs]
         return outs, Kept(plan, values, likes, state, block, self.pool)
 
-    def _lent(self, values: list) -> tuple[list, Kept | None]:
+    def _lent(self, values: list, state: Any) -> tuple[list, Kept | None]:
         """Copies of the outputs of a recording, and the values that stay where they are until the backward run."""
         assert self.recording is not None  # whose values they are
         outs = [self.dev.xp.copy(values[slot]) for slot in self.plan.outs]
         if not self.wanted:
             return outs, None
-        kept = Kept(self.plan, values, [(r.shape, r.dtype) for r in outs], recording=self.recording)
+        kept = Kept(self.plan, values, [(r.shape, r.dtype) for r in outs], state, recording=self.recording)
         self.recording.lend(kept)
         return outs, kept
 

@@ -2,19 +2,21 @@
 
 Devices with streams can record what is launched and replay it for the price of one launch (CUDA graphs). A recording has
 the addresses of its arrays in it, so inputs are copied to places of their own, and outputs out of them. ``static_alloc=True``
-of ``hybridize`` asks for it. What looks at values on the host, or draws random numbers, is not recorded; then the plan runs
-step by step, and ``net.explain()`` says why.
+of ``hybridize`` asks for it. Random numbers come from the generator's ``recording()``, so that each replay draws what the plan
+would have drawn step by step. What looks at values on the host is not recorded; then the plan runs step by step, and
+``net.explain()`` says why.
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import is_
 from typing import Any
 
 from ..errors import MXNetError
-from .invoke import HOOKS
+from .invoke import HOOKS, STATE, generator
 from .lowering import Plan
 from .steps import Step
 from .watch import written
@@ -46,7 +48,7 @@ class Recording:
 
     def __init__(self, plan: Plan, dev: Any, run: Callable[[list[Step], list, Any], None]) -> None:
         self.plan, self.dev, self._run = plan, dev, run
-        self.failed = "it draws random numbers" if any("rng" in s.node.op.schema.wants for s in plan.forward) else ""  # type: ignore[union-attr]
+        self.failed = ""
         self._calls = self._made = 0
         self._forward: Callable[[], None] | None = None
         self._values: list = []
@@ -66,7 +68,9 @@ class Recording:
         ``derived(values, fixed)`` fills in what follows from parameters.
         """
         kept = self._user()
-        if self.failed or HOOKS or (kept is not None and kept.values):  # somebody still needs the values of the last run
+        if self.failed or HOOKS or STATE.replay is not None:  # a definition that runs again leaves states as they are
+            return None
+        if kept is not None and kept.values:  # somebody still needs the values of the last run
             return None
         if self._forward is None or not all(map(is_, fixed, self._fixed)):
             self._calls += 1
@@ -108,11 +112,14 @@ class Recording:
         if self._made > _MOST:
             self.failed = "its parameters or gradients moved too often"
             return None
+        dev = self.dev
         try:
-            return self.dev.backend.record(self.dev.index, lambda: self._run(steps, values, self.dev))
+            with _Draws(dev) as draws:
+                launch: Callable[[], None] = dev.backend.record(dev.index, lambda: self._run(steps, values, dev))
         except MXNetError as error:
             self.failed = str(error).splitlines()[0]
             return None
+        return partial(draws.renewed, launch) if draws.used else launch
 
     def lend(self, kept: Any) -> None:
         """Somebody keeps the values for the backward run."""
@@ -141,3 +148,32 @@ class Recording:
             xp.copyto(seed, xp.scalar(0, seed.dtype) if g is None else g)
         self._backward()
         return [r if r is None or any(r is p for p in places) else xp.copy(r) for r in self._results]
+
+
+class _Draws:
+    """Random numbers while launches are recorded on this thread: from a generator made for that, before the recording begins."""
+
+    def __init__(self, dev: Any) -> None:
+        self.dev, self.used = dev, False
+        present = generator(dev)
+        self.source: Any = present.recording() if hasattr(present, "recording") else None
+
+    def __enter__(self) -> _Draws:
+        self._outer, STATE.drawn = STATE.drawn, self
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        STATE.drawn = self._outer
+
+    def __call__(self, dev: Any) -> Any:
+        if self.source is None:
+            raise MXNetError("it draws random numbers")
+        if dev is not self.dev or (STATE.replay is not None and STATE.replay[0] is not None):
+            raise MXNetError("its random numbers come from another generator than its device's")
+        self.used = True
+        return self.source
+
+    def renewed(self, launch: Callable[[], None]) -> None:
+        """Replay with new numbers, of the generator that the device has now."""
+        self.source.replay(generator(self.dev))
+        launch()

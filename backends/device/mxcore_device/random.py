@@ -1,26 +1,33 @@
 """Random numbers by Philox 4x32-10, which makes them from a key and a counter: nothing has to be kept on the device.
 
+Key and number of the call are arguments of a kernel. A recording has its arguments in it for good, so its kernels read both
+from memory, which is written before each replay: :class:`Recorded`.
+
 Salmon et al. 2011, *Parallel Random Numbers: As Easy as 1, 2, 3*. Normal numbers by Box & Muller 1958, gamma by Marsaglia &
 Tsang 2000, Poisson by Knuth's products (small means) and by Hoermann's PTRS 1993 (large ones).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from struct import pack
 from typing import Any
 
 import numpy as np
 
-from mxcore.errors import ArgumentError
+from mxcore.errors import ArgumentError, MXNetError
 
 from . import source
 from .arrays import Array, empty
 from .elementwise import cast
 from .shapes import broadcast_to
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "Recorded"]
 
 _F4, _F8, _I8 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
+
+#: the layout of a kernel that works at one place
+_ONE = source.layout((), ()).packed + pack("q", 0)
 
 _PHILOX = """
 typedef struct { uint place; ulong call, key; uint turn, drawn[4]; int left; } Stream;
@@ -98,8 +105,8 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
     text = [source.typed(dtype), source.frame(1).declaration, source.frame(2).declaration, _PHILOX, _UNIFORM[dtype.name],
             _METHODS]
     names = {}
-    start = "  Stream s = stream_(key, call, i);\n"
-    tail = ["ulong key", "ulong call"]
+    start = "  if (state) { key = state[0]; call += state[1]; }\n  Stream s = stream_(key, call, i);\n"
+    tail = ["__global const ulong *state", "ulong key", "ulong call"]
     for name, value in (("random", "uniform_(&s)"), ("normal", "normal_(&s)"), ("exponential", "exponential_(&s)")):
         text.append(source.kernel(f"draw_{name}", [f"__global {c} *p0", *tail], 1, f"{start}  p0[j0] = {value};"))
         names["draw", name, dtype] = f"draw_{name}"
@@ -114,6 +121,17 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
     return "".join(text), names
 
 
+def _replay_program() -> tuple[str, dict]:
+    text = source.kernel("draw_replay", ["__global ulong *p0", "ulong key", "ulong call"], 1, "  p0[0] = key; p0[1] = call;")
+    return source.frame(1).declaration + text, {"draw replay": "draw_replay"}
+
+
+@lru_cache(256)
+def _key(seed: int, index: int) -> bytes:
+    words = np.random.SeedSequence(seed, spawn_key=(index,)).generate_state(1, np.uint64)
+    return pack("Q", int(words[0]))
+
+
 class Generator:
     """A stream of random numbers: the seed is the key, and each call has a number.
 
@@ -122,15 +140,19 @@ class Generator:
 
     def __init__(self, machine: Any, seed: int, call: int = 0) -> None:
         self.machine, self.seed, self.call = machine, seed, call
-        words = np.random.SeedSequence(seed, spawn_key=(machine.index,)).generate_state(1, np.uint64)
-        self._key = pack("Q", int(words[0]))
+        self._key = _key(seed, machine.index)
+        self._state: Any = bytes(8)  # where kernels find key and call instead; the null pointer: nowhere
 
     def __deepcopy__(self, memo: Any) -> Generator:
         return Generator(self.machine, self.seed, self.call)
 
-    def _next(self) -> tuple[bytes, bytes]:
+    def recording(self) -> Recorded:
+        """What is to be drawn from while launches are recorded: see :class:`mxcore.runtime.backend.Backend`."""
+        return Recorded(self.machine)
+
+    def _next(self) -> tuple[Any, bytes, bytes]:
         self.call += 1
-        return self._key, pack("Q", self.call)
+        return self._state, self._key, pack("Q", self.call)
 
     def _wanted(self, dtype: Any) -> tuple[np.dtype, np.dtype]:
         dtype = np.dtype(dtype)
@@ -198,6 +220,27 @@ class Generator:
         self.call += 1
         order = np.random.Generator(np.random.Philox(key=[int.from_bytes(self._key, "little"), self.call])).permutation(n)
         return self.machine.xp.asarray(order)
+
+
+class Recorded(Generator):
+    """The random numbers of a recording: calls count from its beginning, what comes before is told at each replay."""
+
+    def __init__(self, machine: Any) -> None:
+        super().__init__(machine, 0)
+        self._state = machine.allocate(16)
+
+    def __deepcopy__(self, memo: Any) -> Generator:
+        raise MXNetError("a recording cannot keep the state of its random numbers")
+
+    def replay(self, generator: Generator) -> None:
+        """Have the launches, which are replayed next, draw what ``generator`` would have drawn, and move that on."""
+        before, generator.call = generator.call, generator.call + self.call
+        kernel = self.machine.kernel("draw replay", _replay_program)
+        self.machine.launch(kernel, 1, self._state, generator._key, pack("Q", before), _ONE)
+
+    def permutation(self, n: int) -> Array:
+        """Refused: the host would make the order once and for all."""
+        raise MXNetError("random orders are made by the host, so they cannot be recorded")
 
 
 def _shape(size: Any) -> tuple[int, ...]:

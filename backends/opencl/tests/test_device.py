@@ -54,15 +54,16 @@ def test_without_a_platform(monkeypatch):
         platforms.devices.__wrapped__()
 
 
-def test_fallbacks_are_counted_warned_of_and_forbidden(device, monkeypatch):
-    x = nd.array([3, 1, 2], ctx=device)
+def test_fallbacks_are_counted_warned_of_and_forbidden(device, machine, monkeypatch):
+    monkeypatch.setattr(machine, "fp64", False)
+    x = nd.array([3, 1, 2], ctx=device, dtype="float64")
     monkeypatch.setenv("MXCORE_FALLBACK", "error")
     with pytest.raises(KernelMissingError, match="MXCORE_FALLBACK=error"):
-        nd.sort(x)
+        nd.cumsum(x)
     monkeypatch.setenv("MXCORE_FALLBACK", "allow")
-    before = mx.runtime.fallbacks().get(("opencl", "sort"), 0)
-    np.testing.assert_array_equal(nd.sort(x).asnumpy(), [1, 2, 3])
-    assert mx.runtime.fallbacks()["opencl", "sort"] == before + 1
+    before = mx.runtime.fallbacks().get(("opencl", "cumsum"), 0)
+    np.testing.assert_array_equal(nd.cumsum(x).asnumpy(), [3, 4, 6])
+    assert mx.runtime.fallbacks()["opencl", "cumsum"] == before + 1
 
 
 def test_products_are_routed_and_counted(device, machine, monkeypatch):
@@ -84,6 +85,39 @@ def test_random_numbers_come_from_seed_and_number_of_the_call(device, machine):
     np.testing.assert_array_equal(host(one.standard_normal((9,))), host(again.standard_normal((9,))))
     assert not np.array_equal(first, host(one.random((1000,), "float32")))
     assert not np.array_equal(first, host(Generator(machine, 8).random((1000,), "float32")))
+
+
+METHODS = {
+    "random": ((40,),), "standard_normal": ((40,), "float32"), "standard_exponential": ((40,),), "standard_gamma": (0.7, (40,)),
+    "poisson": (20.0, (40,)), "integers": (-5, 99, (40,)),
+}
+
+
+@pytest.mark.parametrize("call", [0, (1 << 32) - 2])
+def test_a_recording_draws_what_its_generator_would(machine, call):
+    from mxcore.runtime.backend import RNG
+    from mxcore_device.random import Generator
+
+    assert {*METHODS, "permutation"} == set(RNG)
+    present = Generator(machine, 4, call)
+    recording, first = present.recording(), copy.deepcopy(present)
+    recording.replay(present)
+    for name, arguments in METHODS.items():
+        np.testing.assert_array_equal(host(getattr(recording, name)(*arguments)), host(getattr(first, name)(*arguments)))
+    assert present.call == call
+    recording.replay(present)  # from here on it is known how many numbers it takes
+    assert present.call == call + len(METHODS) == first.call
+    np.testing.assert_array_equal(host(present.random((9,))), host(first.random((9,))))
+
+
+def test_a_recording_refuses_what_would_be_the_same_each_time(machine):
+    from mxcore_device.random import Generator
+
+    recording = Generator(machine, 4).recording()
+    with pytest.raises(MXNetError, match="made by the host"):
+        recording.permutation(5)
+    with pytest.raises(MXNetError, match="cannot keep the state"):
+        copy.deepcopy(recording)
 
 
 def test_distributions(machine):
