@@ -101,7 +101,12 @@ class Backend(Protocol):
     def record(self, index: int, run: Callable[[], None]) -> Callable[[], None]:
         """Call ``run``, whose launches on this thread are recorded and not done; what is returned does them all.
 
-        Memory that ``run`` allocates stays as it is as long as the result lives.
+        Memory that ``run`` allocates stays as it is as long as the result lives, and is nobody else's.
+
+        Programs that draw random numbers are recorded if generators (:meth:`rng`) have ``recording()``. Called before, it gives
+        another one, from which one recording draws. Beside what :data:`RNG` lists that has ``replay(generator)``: called before
+        each replay, it lets that draw what ``generator``, the device's of then, would have drawn, and moves ``generator`` on.
+        MXNetError for what would be the same in each replay (a ``permutation`` made on the host), and when it is to be copied.
 
         Raises
         ------
