@@ -151,6 +151,7 @@ class Generator:
         return Recorded(self.machine)
 
     def _next(self) -> tuple[Any, bytes, bytes]:
+        self.machine.leave()  # what a call has drawn is not what its repetition draws
         self.call += 1
         return self._state, self._key, pack("Q", self.call)
 

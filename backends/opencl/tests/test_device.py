@@ -120,6 +120,15 @@ def test_a_recording_refuses_what_would_be_the_same_each_time(machine):
         copy.deepcopy(recording)
 
 
+def test_a_kernel_that_draws_is_not_repeated(machine):
+    from mxcore_device.random import Generator
+    from mxcore_device.repeats import Repeated
+
+    rng, x = Generator(machine, 4), machine.xp.ones((30,), "float32")
+    kernel = Repeated("noise", lambda xp, a: a + rng.random(a.shape, "float32"))
+    assert len({host(kernel(machine.xp, x)).tobytes() for _ in range(6)}) == 6
+
+
 def test_distributions(machine):
     stats = pytest.importorskip("scipy.stats")
     from mxcore_device.random import Generator
