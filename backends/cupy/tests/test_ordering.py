@@ -1,9 +1,10 @@
-"""Sorting, counting and searching by CuPy: no fallback, NumPy's results."""
+"""Sorting, counting and searching by CuPy: no fallback, NumPy's results. The shared kernels, too, run as CUDA."""
 
 import numpy as np
 import pytest
 
 import mxcore as mx
+from mxcore_device.host import to_host
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +37,23 @@ def test_indexing_by_truth_values(device):
 def test_histogram(device):
     counts, edges = mx.nd.histogram(mx.nd.array([0, 1, 1, 2, 5], ctx=device), bins=5, range=(0, 5))
     assert counts.asnumpy().tolist() == [1, 2, 1, 0, 1] and edges.shape == (6,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+@pytest.mark.parametrize("n", [300, 2500])
+def test_the_shared_kernels(machine, monkeypatch, dtype, n):
+    monkeypatch.setattr(machine, "ordering", lambda function: None)
+    xp, a = machine.xp, np.random.default_rng(0).integers(-60, 60, (2, n)).astype(dtype)
+    x = xp.asarray(a)
+    assert (to_host(xp.argsort(x, 1)) == np.argsort(a, 1, kind="stable")).all()
+    assert (to_host(xp.sort(x, axis=0)) == np.sort(a, 0)).all()
+    order = n - 1 - np.argsort(a[:, ::-1], 1, kind="stable")[:, ::-1]
+    assert (to_host(xp.argtop(x, 3, 1, True)) == order[:, :3]).all()
+    for one, other in zip(xp.nonzero(x), np.nonzero(a), strict=True):
+        assert (to_host(one) == other).all()
+    for one, other in zip(xp.unique(x, return_inverse=True, return_counts=True), np.unique(a, False, True, True), strict=True):
+        assert (to_host(one) == other).all()
+    assert (to_host(xp.searchsorted(xp.sort(x[0]), x, side="right")) == np.searchsorted(np.sort(a[0]), a, "right")).all()
+    counted = (a[0] % 20).astype("int32")
+    got = xp.bincount(xp.asarray(counted), weights=x[1])
+    assert (to_host(got) == np.bincount(counted, a[1])).all()

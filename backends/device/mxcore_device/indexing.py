@@ -1,4 +1,4 @@
-"""Reading and writing by indices that are arrays: gather, scatter, scattered sums; libraries or the host put in order."""
+"""Reading and writing by indices that are arrays: gather, scatter, scattered sums."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mxcore.errors import BoundsError, ShapeError
-from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
 from .arrays import Array, broadcast_shapes, empty, is_basic, view_of
@@ -84,7 +83,7 @@ class Indexing:
     """The part of ``xp`` about indices."""
 
     machine: Any
-    nonzero: Any  # see the end of the module
+    nonzero: Any  # of mxcore_device.ordering
 
     # ---------------------------------------------------------------- one array of indices along one axis
     def _index(self, indices: Any) -> Array:
@@ -301,18 +300,3 @@ def _added(x: np.ndarray, places: np.ndarray, values: np.ndarray, c: _Chosen) ->
     wide = np.broadcast_to(places.reshape(places.shape + (1,) * (len(c.shape) - c.first - places.ndim)), c.shape)
     np.add.at(flat, (steps + wide).reshape(count) + c.view.offset, values.reshape(count))
     return flat.reshape(x.shape)
-
-
-def _install() -> None:
-    for name in ("nonzero", "sort", "argsort", "argtop", "unique", "searchsorted", "bincount"):
-        def function(self: Indexing, *operands: Any, name: str = name, **options: Any) -> Any:
-            ordering = self.machine.ordering(name)
-            if ordering is not None:
-                return ordering(*operands, **options)
-            return on_host(self.machine, name, getattr(REFERENCE, name), *operands, **options)
-
-        function.__name__, function.__doc__ = name, f"NumPy's ``{name}``; on the host, unless the backend has a library for it."
-        setattr(Indexing, name, function)
-
-
-_install()

@@ -7,6 +7,7 @@ from typing import Any
 from .creation import Creation
 from .elementwise import Elementwise
 from .indexing import Indexing
+from .ordering import Ordering
 from .products import Products
 from .reductions import Reductions
 from .shapes import Shapes
@@ -14,7 +15,7 @@ from .shapes import Shapes
 __all__ = ["Functions"]
 
 
-class Functions(Creation, Elementwise, Shapes, Reductions, Products, Indexing):
+class Functions(Creation, Elementwise, Shapes, Reductions, Products, Indexing, Ordering):
     """All of :data:`mxcore.runtime.backend.XP`, and what Python's operators need, on ``machine``."""
 
     def __init__(self, machine: Any) -> None:
