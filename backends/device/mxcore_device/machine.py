@@ -40,7 +40,8 @@ class Machine(ABC):
     fp64 : bool
         It has double precision; without, functions on doubles run on the host, counted.
     gpu : bool
-        Kernels suit it: products and windows run on the device. False for a CPU, where NumPy's on the same memory are faster.
+        Kernels suit it: products, windows and sorting run on the device. False for a CPU, where NumPy's on the same memory are
+        faster.
     parameter_bytes : int
         How large the parameters of a kernel may be together.
     tables : bool
