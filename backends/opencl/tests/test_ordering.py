@@ -278,6 +278,20 @@ def test_operators(device):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("n", [40, 3000])
+def test_calls_that_are_repeated(device, n):
+    """The launches of known calls are repeated with other numbers; how many results there are is read anew."""
+    for turn in range(5):
+        a = np.random.default_rng(turn).permutation(n).astype("float32")
+        x, mask = nd.array(a, ctx=device), a % (turn + 2) == 0
+        np.testing.assert_array_equal(nd.sort(x).asnumpy(), np.arange(n))
+        np.testing.assert_array_equal(nd.topk(x, k=3, dtype="int32").asnumpy(), np.argsort(-a)[:3])
+        chosen = nd.contrib.boolean_mask(x, nd.array(mask.astype("float32"), ctx=device))
+        np.testing.assert_array_equal(chosen.asnumpy(), a[mask])
+        counts, _ = nd.histogram(x, bins=3, range=(0, n / (turn + 1)))
+        np.testing.assert_array_equal(counts.asnumpy(), np.histogram(a, 3, (0, n / (turn + 1)))[0])
+
+
 @pytest.mark.parametrize("gpu", [True, False])
 def test_devices_that_are_cpus_leave_it_to_numpy(machine, monkeypatch, gpu):
     monkeypatch.setattr(machine, "gpu", gpu)
