@@ -164,10 +164,13 @@ class CudaMachine(Machine):
                                    "free; use smaller batches, or let go of arrays and call ctx.empty_cache()") from error
 
     def put(self, memory: Any, data: np.ndarray) -> None:
-        """From pageable memory: the driver has copied it aside when this returns."""
+        """From pageable memory, on the current stream: the driver has copied it aside when this returns."""
         self.enter()
         with self.errors(f"copying {data.size:,} bytes to it"):
-            memory.copy_from_host(C.c_void_p(data.ctypes.data), data.size)
+            stream = self.current()
+            if self.cupy.cuda.runtime.streamIsCapturing(stream.ptr):
+                raise MXNetError("numbers of the host are copied to the device, and would be the same in each replay")
+            memory.copy_from_host_async(C.c_void_p(data.ctypes.data), data.size, stream)
 
     def transfer(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
         """On the current stream."""

@@ -25,6 +25,7 @@ import numpy as np
 HERE = Path(__file__).parent
 CACHE = Path(tempfile.gettempdir()) / f"mxcore-hostcuda-{hashlib.sha256((HERE / 'device.h').read_bytes()).hexdigest()[:12]}"
 DEVICES = 2
+ALIGNED = 512  # bytes, as memory of CuPy's pools is
 _PTX = ((r'asm\("cvt\.f32\.f16[^:]*: "=f"\((\w+)\) : "h"\((.*?)\)\);', r"\1 = from_half(\2);"),
         (r'asm\("cvt\.rn\.f16\.f(?:32|64)[^:]*: "=h"\((.*?)\) : "[fd]"\((\w+)\)\);', r"\1 = to_half(\2);"))
 
@@ -80,10 +81,9 @@ class MemoryPointer:
     def __add__(self, offset: int) -> MemoryPointer:
         return MemoryPointer(self.owner, self.ptr + offset)
 
-    def copy_from_host(self, address: C.c_void_p, nbytes: int) -> None:
-        """From there to here; waits, which a stream that is recorded cannot."""
-        Stream.wait()
-        C.memmove(self.ptr, address, nbytes)
+    def copy_from_host_async(self, address: C.c_void_p, nbytes: int, stream: Stream) -> None:
+        """From there to here."""
+        Stream.do(C.memmove, self.ptr, address, nbytes)
 
     def copy_to_host_async(self, address: C.c_void_p, nbytes: int) -> None:
         """From here to there."""
@@ -98,10 +98,10 @@ class _Memory:
     def __init__(self, nbytes: int) -> None:
         self.nbytes = 0  # for __del__, if there is no such room
         try:
-            self.room = (C.c_char * nbytes)()
+            self.room = (C.c_char * (nbytes + ALIGNED))()
         except (MemoryError, OverflowError) as error:
             raise OutOfMemoryError from error
-        self.nbytes = nbytes
+        self.nbytes, self.start = nbytes, -(-C.addressof(self.room) // ALIGNED) * ALIGNED
         MemoryPointer.live += nbytes
 
     def __del__(self) -> None:
@@ -121,7 +121,7 @@ class MemoryPool:
         memory = free.pop() if free else _Memory(nbytes)
         if memory not in self.all:
             self.all.append(memory)
-        return MemoryPointer(_Lease(memory, free), C.addressof(memory.room))
+        return MemoryPointer(_Lease(memory, free), memory.start)
 
 
 class _Lease:
@@ -226,8 +226,8 @@ def alloc(nbytes: int) -> MemoryPointer:
     if MemoryPointer.limit is not None and MemoryPointer.live + nbytes > MemoryPointer.limit:
         raise OutOfMemoryError
     memory = _Memory(nbytes)
-    C.memset(memory.room, 0xA5, nbytes)
-    return MemoryPointer(memory, C.addressof(memory.room))
+    C.memset(memory.start, 0xA5, nbytes)
+    return MemoryPointer(memory, memory.start)
 
 
 class ndarray(np.ndarray):
@@ -349,6 +349,14 @@ class _Runtime:
     def memGetInfo(self) -> tuple[int, int]:
         return (1 << 34) - MemoryPointer.live, 1 << 34
 
+    def streamIsCapturing(self, stream: int) -> bool:
+        return Stream.recording is not None
+
+    def memcpyAsync(self, target: int, source: int, nbytes: int, kind: int, stream: int) -> None:
+        if kind != 3:
+            raise CUDARuntimeError("cudaErrorInvalidMemcpyDirection: invalid copy direction for memcpy")
+        Stream.do(C.memmove, target, source, nbytes)
+
     def deviceSynchronize(self) -> None:
         Stream.wait()
 
@@ -376,7 +384,7 @@ def library(name: str) -> Any:
     if name in missing:
         raise LookupError(name)
     path = CACHE / f"lib{name}.so"
-    code = build((HERE / f"{name}.cpp").read_text())
+    code = build("".join(p.read_text() for p in (HERE / f"{name}.cpp", *HERE.glob(f"{name}_*.cpp"))))
     if not path.exists() or path.read_bytes() != code:
         path.write_bytes(code)
     if name not in LIBRARIES:
