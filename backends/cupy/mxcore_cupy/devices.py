@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as C
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import accumulate
@@ -250,9 +250,9 @@ class CudaMachine(Machine):
         """Where an array begins: for :meth:`perform`."""
         return a.memory, a.offset * a.dtype.itemsize
 
-    def address(self, a: Array) -> int:
+    def addresses(self, arrays: Sequence[Array]) -> list[int]:
         """Device addresses are numbers."""
-        return int(a.memory.ptr) + a.offset * a.dtype.itemsize
+        return [a.memory.ptr + a.offset * a.dtype.itemsize for a in arrays]
 
     def ordering(self, function: str) -> Callable[..., Any]:
         """By CuPy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -45,7 +45,7 @@ class Machine(ABC):
     parameter_bytes : int
         How large the parameters of a kernel may be together.
     tables : bool
-        Kernels may be given addresses (:meth:`address`) in structures.
+        Kernels may be given addresses (:meth:`addresses`) in structures.
     biases : bool
         A library adds the bias to a product (:meth:`dense`).
     xp : Functions
@@ -187,8 +187,8 @@ class Machine(ABC):
         """
         return False
 
-    def address(self, a: Any) -> int:
-        """Where the first element of an array is, for a device with ``tables``."""
+    def addresses(self, arrays: Sequence[Any]) -> list[int]:
+        """Where the first elements of arrays are, for a device with ``tables``."""
         raise NotImplementedError(f"{self!r} has no addresses")
 
     def ordering(self, function: str) -> Callable[..., Any] | None:

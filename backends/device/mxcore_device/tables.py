@@ -6,9 +6,10 @@ work-groups that compute it. That is how "multi-tensor" optimizers work everywhe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Sequence
 from itertools import accumulate
-from struct import pack
+from struct import Struct, pack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,17 +18,18 @@ from . import source
 from .arrays import Array
 from .source import LOCAL_SIZE
 
-__all__ = ["Member", "launch", "program"]
+__all__ = ["Member", "launches", "program"]
 
 _EACH = 16  # elements of a work-item
 _ROOM = 4000  # bytes of parameters that every device takes
 
 
 class Member(NamedTuple):
-    """A weight: its arrays (results, then inputs), all dense and of one shape, and its rates."""
+    """A weight: its arrays (results, then inputs; all dense and of one shape) and rates, by their numbers, and its size."""
 
-    arrays: tuple[Array, ...]
-    rates: tuple[float, ...]
+    arrays: tuple[int, ...]
+    rates: tuple[int, ...]
+    size: int
 
 
 def _most(arrays: int, rates: int, width: int) -> int:
@@ -68,18 +70,26 @@ __kernel __attribute__((reqd_work_group_size({LOCAL_SIZE}, 1, 1))) void update_m
 """])
 
 
-def launch(machine: Any, kernel: Any, members: Sequence[Member], work: np.dtype) -> None:
-    """Run the kernel over all members, as many tables as it takes."""
-    count, rates = len(members[0].arrays), len(members[0].rates)
-    most, code = _most(count, rates, work.itemsize), "d" if work.itemsize == 8 else "f"
-    for begin in range(0, len(members), most):
-        some = members[begin : begin + most]
-        sizes = [m.arrays[0].size for m in some]
-        groups = [-(-n // (LOCAL_SIZE * _EACH)) for n in sizes]
-        starts = [0, *accumulate(groups)]
-        empty = most - len(some)
-        at = [machine.address(a) for m in some for a in m.arrays] + [0] * (empty * count)
-        values = [r for m in some for r in (m.rates or (0.0,))] + [0.0] * (empty * max(rates, 1))
-        numbers = [*starts[:-1], *[0] * empty, *sizes, *[0] * empty, len(some)]
-        table = pack(f"{len(at)}Q{len(values)}{code}{len(numbers)}i", *at, *values, *numbers)
-        machine.launch(kernel, starts[-1] * LOCAL_SIZE, table.ljust(-(-len(table) // 8) * 8, b"\0"))
+def launches(machine: Any, kernel: Any, members: Sequence[Member], work: np.dtype) -> list[Callable[..., None]]:
+    """Functions ``f(arrays, rates)`` that run the kernel over all members, as many as it takes tables."""
+    most = _most(len(members[0].arrays), len(members[0].rates), work.itemsize)
+    return [_launch(machine, kernel, members[begin : begin + most], most, "d" if work.itemsize == 8 else "f")
+            for begin in range(0, len(members), most)]
+
+
+def _launch(machine: Any, kernel: Any, members: Sequence[Member], most: int, code: str) -> Callable[..., None]:
+    empty, count, rates = most - len(members), len(members[0].arrays), len(members[0].rates)
+    starts = [0, *accumulate(-(-m.size // (LOCAL_SIZE * _EACH)) for m in members)]
+    numbers = [*starts[:-1], *[0] * empty, *[m.size for m in members], *[0] * empty, len(members)]
+    end = pack(f"{len(numbers)}i", *numbers)
+    which, when = [k for m in members for k in m.arrays], [k for m in members for k in m.rates]
+    table = Struct(f"={len(which)}Q{8 * empty * count}x{len(when)}{code}").pack
+    width = len(table(*which, *when)) + struct.calcsize(code) * (most * max(rates, 1) - len(when))
+    size = -(-(width + len(end)) // 8) * 8
+    items = starts[-1] * LOCAL_SIZE
+
+    def launch(arrays: Sequence[Array], values: Sequence[float]) -> None:
+        at = machine.addresses([arrays[k] for k in which])
+        machine.launch(kernel, items, (table(*at, *[values[k] for k in when]).ljust(width, b"\0") + end).ljust(size, b"\0"))
+
+    return launch

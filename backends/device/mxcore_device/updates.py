@@ -6,6 +6,7 @@ that come out; learning rates stay arguments of the kernel, since they change fr
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from struct import pack
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from mxcore.registry.source import Source
 from mxcore.runtime.backend import XP_ELEMENTWISE
 
 from . import source, tables
-from .arrays import Array
+from .arrays import Array, form_of
 from .elementwise import run
 from .functions import LANGUAGE
 from .fused import fuse_after
@@ -34,6 +35,7 @@ _F8 = np.dtype("float64")
 _RATES = ("lr", "lrs")
 #: how many combinations of attributes of one operator get kernels: what changes at each step gets none
 _VARIANTS = 12
+_PLANS = 256  # of one operator: sets of arrays that are updated together
 
 
 class _UntraceableError(Exception):
@@ -155,60 +157,92 @@ class _Writer:
         self.name = name
         self.calls = 0
         self.found: dict[Any, list[_Group] | None] = {}
+        #: how arrays of certain forms, that share memory in a certain way, are updated; None: not by kernels of this module
+        self.plans: OrderedDict[Any, list[Callable[..., None]] | None] = OrderedDict()
 
     def __call__(self, xp: Any, ins: Sequence[Any], outs: Sequence[Any], attrs: Mapping[str, Any]) -> bool:
         if self.calls < fuse_after():
             self.calls += 1
             return False
-        machine = xp.machine
-        if any(not isinstance(a, Array) or a.dtype not in _FLOATS or a.machine is not machine or
-               (a.dtype == _F8 and not machine.fp64) for a in (*ins, *outs)):
+        arrays = (*ins, *outs)
+        if not all(isinstance(a, Array) for a in arrays):
             return False
-        key = (tuple([(a.shape, a.dtype) for a in ins]),
-               tuple([(k, tuple(v) if isinstance(v, list) else v) for k, v in attrs.items() if k not in _RATES]))
-        groups = self.found.get(key, ())
-        if groups == ():
-            if len(self.found) >= _VARIANTS:
-                return False
-            try:
-                groups = _traced(OPS[self.name], ins, dict(attrs))
-            except _UntraceableError:
-                groups = None
-            self.found[key] = groups
-        if not groups or sum(len(g.outs) for g in groups) != len(outs):
+        memories = {id(a.memory): k for k, a in enumerate(arrays)}
+        fixed = tuple([(k, tuple(v) if isinstance(v, list) else v) for k, v in attrs.items() if k not in _RATES])
+        key = len(ins), fixed, tuple([a.form or form_of(a) for a in arrays]), tuple([memories[id(a.memory)] for a in arrays])
+        plan = self.plans.get(key, ())
+        if plan == ():
+            plan = self.plans[key] = self._plan(xp.machine, ins, outs, dict(attrs), fixed)
+            if len(self.plans) > _PLANS:
+                self.plans.popitem(last=False)
+        if plan is None:
             return False
         rates = [float(v) for n in _RATES if n in attrs for v in _several(attrs[n])]
-        if any(outs[k].dtype != d for g in groups for k, d in zip(g.outs, g.dtypes, strict=True)) or not _in_place(ins, outs):
-            return False
+        for launch in plan:
+            launch(arrays, rates)
+        return True
+
+    def _plan(self, machine: Any, ins: Sequence[Array], outs: Sequence[Array], attrs: dict,
+              fixed: tuple) -> list[Callable[..., None]] | None:
+        if any(a.dtype not in _FLOATS or a.machine is not machine or (a.dtype == _F8 and not machine.fp64)
+               for a in (*ins, *outs)):
+            return None
+        key = tuple([(a.shape, a.dtype) for a in ins]), fixed
+        if key not in self.found:
+            if len(self.found) >= _VARIANTS:
+                return None
+            try:
+                self.found[key] = _traced(OPS[self.name], ins, attrs)
+            except _UntraceableError:
+                self.found[key] = None
+        groups = self.found[key]
+        if not groups or sum(len(g.outs) for g in groups) != len(outs) or not _in_place(ins, outs) \
+                or any(outs[k].dtype != d for g in groups for k, d in zip(g.outs, g.dtypes, strict=True)):
+            return None
         equal: dict[Any, list[tuple[_Group, Member]]] = {}
         for g in groups:
-            member = Member((*[outs[k] for k in g.outs], *[ins[k] for k in g.ins]), tuple([rates[k] for k in g.rates]))
-            equal.setdefault((g.exprs, g.dtypes, tuple([ins[k].dtype for k in g.ins])), []).append((g, member))
-        for some in equal.values():
-            _launch_all(machine, some)
-        return True
+            numbers = (*[len(ins) + k for k in g.outs], *g.ins)
+            same = g.exprs, g.dtypes, tuple([ins[k].dtype for k in g.ins])
+            equal.setdefault(same, []).append((g, Member(numbers, g.rates, outs[g.outs[0]].size)))
+        return [launch for some in equal.values() for launch in _launches(machine, some, (*ins, *outs))]
 
 
 def _in_place(ins: Sequence[Array], outs: Sequence[Array]) -> bool:
     """Whether an output that shares memory with an input is that very input, so that each place is read before it is written."""
-    return all(a.memory is not o.memory or (a.offset, a.strides, a.shape) == (o.offset, o.strides, o.shape)
-               for a in ins for o in outs)
+    sharing: dict[int, list[Array]] = {}
+    for a in ins:
+        sharing.setdefault(id(a.memory), []).append(a)
+    return all((a.offset, a.strides, a.shape) == (o.offset, o.strides, o.shape)
+               for o in outs for a in sharing.get(id(o.memory), ()))
 
 
-def _launch_all(machine: Any, members: Sequence[tuple[_Group, Member]]) -> None:
-    """Groups that compute the same: in one launch where the device can, and the arrays lie without gaps."""
-    g = members[0][0]
-    types = tuple([a.dtype for a in members[0][1].arrays[len(g.outs) :]])
+def _launches(machine: Any, members: Sequence[tuple[_Group, Member]], arrays: Sequence[Array]) -> list[Callable[..., None]]:
+    """Functions ``f(arrays, rates)`` for groups that compute the same: in one launch where the device can, and the arrays
+    lie without gaps."""
+    g, first = members[0]
+    types = tuple([arrays[k].dtype for k in first.arrays[len(g.outs) :]])
     work = np.dtype("float64") if any(t == _F8 for t in (*types, *g.dtypes)) else np.dtype("float32")
     key = "update", g.exprs, g.dtypes, types
-    together = [m for _, m in members if all(a.dense and a.shape == m.arrays[0].shape for a in m.arrays)]
-    if machine.tables and len(together) > 1:
+    together = [m for _, m in members if _alike([arrays[k] for k in m.arrays])] if machine.tables else []
+    found: list[Callable[..., None]] = []
+    if len(together) > 1:
         kernel = machine.kernel(("many", key), lambda: (_many(g, types, work), {("many", key): "update_many"}))
-        tables.launch(machine, kernel, [m for m in together if m.arrays[0].size], work)
-        members = [(g, m) for g, m in members if not any(m is one for one in together)]
-    for _, m in members:
-        run(key, lambda wide: _program(g, types, work, key, wide), m.arrays[0].shape, m.arrays,
-            *[pack("d" if work == _F8 else "f", r) for r in m.rates])
+        found = tables.launches(machine, kernel, [m for m in together if m.size], work)
+        members = [(g, m) for g, m in members if not _alike([arrays[k] for k in m.arrays])]
+    return found + [_single(m, key, "d" if work == _F8 else "f", lambda wide: _program(g, types, work, key, wide))
+                    for _, m in members]
+
+
+def _alike(arrays: Sequence[Array]) -> bool:
+    return all(a.dense and a.shape == arrays[0].shape for a in arrays)
+
+
+def _single(m: Member, key: Any, code: str, make: Callable[[bool], tuple[str, dict]]) -> Callable[..., None]:
+    def launch(arrays: Sequence[Array], rates: Sequence[float]) -> None:
+        own = tuple([arrays[k] for k in m.arrays])
+        run(key, make, own[0].shape, own, *[pack(code, rates[k]) for k in m.rates])
+
+    return launch
 
 
 def _many(g: _Group, types: Sequence[np.dtype], work: np.dtype) -> str:
