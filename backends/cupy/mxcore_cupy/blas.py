@@ -1,124 +1,180 @@
-"""Products of matrices by cuBLAS, called through ``ctypes``.
+"""Products of matrices and dense layers by cuBLASLt, called through ``ctypes``.
 
 CuPy's own functions refuse to run while a stream is captured, copy the operands of batched products, and multiply bfloat16
-without tensor cores; this is the one function that does all of it, ``cublasGemmStridedBatchedEx``.
+without tensor cores; ``cublasLtMatmul`` does all of it, and adds a bias before it rounds. What it needs besides addresses
+(descriptors, an algorithm, the size of its workspace) is made once for each signature: a plan.
 """
 
 from __future__ import annotations
 
 import ctypes as C
-import sys
-import threading
-from functools import cache
+from functools import cache, lru_cache, partial
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
+from mxcore.dtype import dtype_of
 from mxcore.errors import MXNetError
 from mxcore_device.arrays import Array
 
-__all__ = ["library", "product"]
+from .libraries import Library, Made, UnservedError
 
-_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # cudaDataType
-_COMPUTE = {"float32": 68, "float64": 70, "float16": 68, "bfloat16": 68}  # cublasComputeType_t: short ones are summed in float32
-_COMPUTE_TF32 = 77
-_DEFAULT_ALGORITHM = -1
-_WORKSPACE = 32 << 20  # bytes, what NVIDIA advises for Hopper; a fixed one is what captured streams need
-_MOST = (1 << 31) - 1
+__all__ = ["dense", "library", "product"]
+
+_FLOAT, _DOUBLE = 0, 1  # cudaDataType
+_SUMS, _SUMS_TF32, _SUMS_DOUBLE = 68, 77, 70  # cublasComputeType_t
+#: cudaDataType, cublasComputeType_t and the cudaDataType of the factors: short types are summed in float32
+_TYPES = {dtype_of("float32"): (_FLOAT, _SUMS, _FLOAT), dtype_of("float64"): (_DOUBLE, _SUMS_DOUBLE, _DOUBLE),
+          dtype_of("float16"): (2, _SUMS, _FLOAT), dtype_of("bfloat16"): (14, _SUMS, _FLOAT)}
+_TRANSPOSE_A, _TRANSPOSE_B, _EPILOGUE, _BIAS_POINTER = 3, 4, 7, 8  # cublasLtMatmulDescAttributes_t
+_ADD_BIAS = 4  # cublasLtEpilogue_t
+_BATCHES, _BATCH_STEP = 5, 6  # cublasLtMatrixLayoutAttribute_t
+_MOST_WORKSPACE, _REDUCTIONS, _ALIGNMENTS = 1, 3, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t; A, B, C, D
+_IN_COMPUTE_TYPE = 2  # cublasLtReductionScheme_t: parts of a sum are not rounded to a short type
+_NOT_SERVED = 8, 15  # cublasStatus_t: the device or the library has no such product
+
+_WORKSPACE = 32 << 20  # bytes, what NVIDIA advises for Hopper
+_ALIGNED = 256  # bytes: no algorithm asks for more
+_PLANS = 1024
+_MOST, _MOST_BATCHES = (1 << 31) - 1, (1 << 16) - 1  # matrices are numbered along an axis of the grid
+
+_Operand = tuple[bool, int, int]  # whether it is transposed, steps between its rows (columns) and between matrices
 
 
-class _Library:
-    """``libcublas``, and the functions of it that are used, with checked status."""
+class _Heuristic(C.Structure):
+    """``cublasLtMatmulHeuristicResult_t``."""
 
-    def __init__(self, loaded: Any) -> None:
-        self.create = loaded.cublasCreate_v2
-        self.destroy = loaded.cublasDestroy_v2
-        self.set_stream = loaded.cublasSetStream_v2
-        self.set_workspace = loaded.cublasSetWorkspace_v2
-        self.gemm = loaded.cublasGemmStridedBatchedEx
-        self.create.argtypes = (C.POINTER(C.c_void_p),)
-        self.destroy.argtypes = (C.c_void_p,)
-        self.set_stream.argtypes = (C.c_void_p, C.c_void_p)
-        self.set_workspace.argtypes = (C.c_void_p, C.c_void_p, C.c_size_t)
-        pointer, integer, long = C.c_void_p, C.c_int, C.c_longlong
-        self.gemm.argtypes = (pointer, integer, integer, integer, integer, integer, pointer, pointer, integer, integer, long,
-                              pointer, integer, integer, long, pointer, pointer, integer, integer, long, integer, integer,
-                              integer)
+    _fields_ = (("algorithm", C.c_uint64 * 8), ("workspace", C.c_size_t), ("status", C.c_int), ("waves", C.c_float),
+                ("reserved", C.c_int * 4))
 
 
 @cache
-def library() -> _Library:
-    """cuBLAS, loaded at the first call: of the wheels of CUDA or of the system.
+def library() -> Library:
+    """cuBLASLt, loaded at the first call: of the wheels of CUDA or of the system.
 
     Raises
     ------
     MXNetError
         It is not there.
     """
-    from cuda import pathfinder
-
     try:
-        return _Library(C.CDLL(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path))
-    except (pathfinder.DynamicLibNotFoundError, OSError) as error:
-        raise MXNetError(f"cuBLAS was not found: pip install mxcore[cuda13] brings it, or the CUDA toolkit of the system does "
+        found = Library("cublasLt", "cuBLASLt", "cublasLtGetStatusString", _NOT_SERVED.__contains__)
+    except LookupError as error:
+        raise MXNetError("cuBLASLt was not found: pip install mxcore[cuda13] brings it, or the CUDA toolkit of the system does "
                          f"({error})") from error
+    pointer = C.c_void_p
+    found.loaded.cublasLtMatmul.argtypes = (*(pointer,) * 14, C.c_size_t, pointer)
+    return found
 
 
-def _check(status: int, doing: str) -> None:
-    if status:
-        raise MXNetError(f"cuBLAS failed with status {status} while {doing}")
+@cache
+def _handle(machine: Any) -> Made:
+    """The library's context of a device, which has no state of its own: plans use it under the device's lock."""
+    machine.enter()
+    return library().made("cublasLtCreate")
 
 
-class _Handle:
-    """A context of cuBLAS for one device and thread, with memory of its own."""
-
-    def __init__(self, machine: Any) -> None:
-        handle = C.c_void_p()
-        self.value: int | None = None
-        machine.enter()
-        _check(library().create(C.byref(handle)), "creating a context")
-        self.value = handle.value
-        self.memory = machine.allocate(_WORKSPACE)
-        self.stream = -1
-
-    def __del__(self) -> None:
-        if self.value and not sys.is_finalizing():  # then the driver may be gone
-            library().destroy(self.value)
-
-    def on(self, stream: int) -> Any:
-        """The handle, set to a stream. Setting it resets the workspace."""
-        if stream != self.stream:
-            _check(library().set_stream(self.value, stream), "choosing a stream")
-            _check(library().set_workspace(self.value, self.memory.ptr, _WORKSPACE), "setting its workspace")
-            self.stream = stream
-        return self.value
+def _set(kind: str, made: Made, attribute: int, value: Any) -> None:
+    library()(f"cublasLt{kind}SetAttribute", made, attribute, C.byref(value), C.c_size_t(C.sizeof(value)))
 
 
-class _Handles(threading.local):
-    def __init__(self) -> None:
-        self.of: dict[int, _Handle] = {}
+def _layout(number: int, rows: int, columns: int, step: int, count: int, apart: int) -> Made:
+    """Matrices that lie column by column."""
+    made = library().made("cublasLtMatrixLayoutCreate", number, C.c_uint64(rows), C.c_uint64(columns), C.c_int64(step))
+    _set("MatrixLayout", made, _BATCHES, C.c_int32(count))
+    _set("MatrixLayout", made, _BATCH_STEP, C.c_int64(apart))
+    return made
 
 
-_HANDLES = _Handles()
+class _Plan:
+    """A product of one signature, ready but for the addresses: ``plan(new, a, b[, bias][, workspace])``.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        m, n and k of a matrix, and how many there are.
+    left, right : tuple
+        How the operands lie.
+    bias : bool
+        A vector is added to each row.
+    alignment : int
+        Bytes, of which all addresses are multiples.
+
+    Attributes
+    ----------
+    workspace : int
+        Bytes that a call wants besides, at a multiple of 256; 0: none.
+
+    Raises
+    ------
+    UnservedError
+    """
+
+    def __init__(self, machine: Any, dtype: Any, sizes: tuple[int, int, int, int], left: _Operand, right: _Operand, bias: bool,
+                 alignment: int, tf32: bool) -> None:
+        call, (m, n, k, count), (number, sums, factor) = library(), sizes, _TYPES[dtype]
+        how = call.made("cublasLtMatmulDescCreate", _SUMS_TF32 if number == _FLOAT and tf32 else sums, factor)
+        # cuBLAS counts by columns, so it is told to compute the transpose: new' = b' a'
+        _set("MatmulDesc", how, _TRANSPOSE_A, C.c_int32(right[0]))
+        _set("MatmulDesc", how, _TRANSPOSE_B, C.c_int32(left[0]))
+        self.bias = C.c_void_p(alignment) if bias else None
+        if self.bias is not None:
+            _set("MatmulDesc", how, _EPILOGUE, C.c_uint32(_ADD_BIAS))
+            self.note_bias = partial(call, "cublasLtMatmulDescSetAttribute", how, _BIAS_POINTER, C.byref(self.bias),
+                                     C.c_size_t(C.sizeof(self.bias)))
+            self.note_bias()  # the heuristic reads its alignment
+        a = _layout(number, *((k, n) if right[0] else (n, k)), right[1], count, right[2])
+        b = _layout(number, *((m, k) if left[0] else (k, m)), left[1], count, left[2])
+        c = _layout(number, n, m, n, count, m * n)
+        wish = call.made("cublasLtMatmulPreferenceCreate")
+        _set("MatmulPreference", wish, _MOST_WORKSPACE, C.c_uint64(_WORKSPACE))
+        _set("MatmulPreference", wish, _REDUCTIONS, C.c_uint32(_IN_COMPUTE_TYPE))
+        for which in _ALIGNMENTS:
+            _set("MatmulPreference", wish, which, C.c_uint32(alignment))
+        handle, found, best = _handle(machine), C.c_int(), _Heuristic()
+        with machine.lock:
+            machine.enter()
+            call("cublasLtMatmulAlgoGetHeuristic", handle, how, a, b, c, c, wish, 1, C.byref(best), C.byref(found))
+        if not found.value or best.status:
+            raise UnservedError(f"cuBLASLt has no algorithm for {count} products of {(m, k)} by {(k, n)} in {dtype}")
+        one, zero = [(C.c_double if factor == _DOUBLE else C.c_float)(x) for x in (1, 0)]
+        self.machine, self.run, self.workspace = machine, call.loaded.cublasLtMatmul, best.workspace
+        self.alive = handle, how, one, a, b, zero, c, best
+        #: their addresses: numbers are what ``ctypes`` passes fastest
+        self.places = handle.value, how.value, C.addressof(one), a.value, b.value, C.addressof(zero), c.value, C.addressof(best)
+
+    def __call__(self, new: int, a: int, b: int, *more: int) -> None:
+        handle, how, one, right, left, zero, out, algorithm = self.places
+        machine, workspace = self.machine, more[-1] if self.workspace else 0
+        with machine.lock:  # threads share plans, in which the bias is noted
+            if self.bias is not None:
+                self.bias.value = more[0]
+                self.note_bias()
+            status = self.run(handle, how, one, b, right, a, left, zero, new, out, new, out, algorithm, workspace, self.workspace,
+                              machine.stream)
+        if status:
+            raise library().error("cublasLtMatmul", status)
 
 
-class _Operand(NamedTuple):
-    """A matrix as cuBLAS wants it: whether it is transposed, steps between columns and between matrices."""
-
-    transposed: bool
-    step: int
-    batch: int
+@lru_cache(_PLANS)
+def _plan(*signature: Any) -> _Plan | None:
+    """The plan of a signature; None if the library has none."""
+    try:
+        return _Plan(*signature)
+    except UnservedError:
+        return None
 
 
 def _operand(a: Array) -> _Operand | None:
     """None if it has to be copied: neither rows nor columns are dense, or the matrices do not follow at one distance."""
-    (rows, columns), (down, right) = a.shape[-2:], a.strides[-2:]
-    batch = _step(a.shape[:-2], a.strides[:-2])
-    if batch is None or batch < 0:
+    shape, strides = a.shape, a.strides
+    rows, columns, down, right = shape[-2], shape[-1], strides[-2], strides[-1]
+    apart = _step(shape[:-2], strides[:-2]) if a.ndim > 2 else 0
+    if apart is None or apart < 0:
         return None
     if (right == 1 or columns == 1) and (down >= columns or rows == 1):
-        return _Operand(False, max(down, columns) if rows > 1 else columns, batch)
+        return False, max(down, columns) if rows > 1 else columns, apart
     if (down == 1 or rows == 1) and (right >= rows or columns == 1):
-        return _Operand(True, max(right, rows) if columns > 1 else rows, batch)
+        return True, max(right, rows) if columns > 1 else rows, apart
     return None
 
 
@@ -136,33 +192,60 @@ def _step(shape: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
     return step
 
 
+def _readable(a: Array) -> tuple[Array, _Operand]:
+    """The array or a copy of it, and how it lies."""
+    how = _operand(a)
+    return (a, how) if how is not None else _readable(a.machine.xp.copy(a))
+
+
 def product(machine: Any, new: Array, a: Array, b: Array) -> bool:
-    """``new = a @ b`` over the last two axes; False for types and sizes that cuBLAS has not."""
-    dtype, (m, k), n = new.dtype.name, a.shape[-2:], b.shape[-1]
-    if dtype not in _TYPES or not k or max(m, n, k, prod(new.shape[:-2])) > _MOST:
+    """``new = a @ b`` over the last two axes; False for types and sizes that cuBLASLt has not.
+
+    Parameters
+    ----------
+    new : (..., m, n) array
+        Dense.
+    a, b : (..., m, k) and (..., k, n) arrays
+        With any strides; copied only if neither their rows nor their columns are dense.
+    """
+    if new.dtype not in _TYPES:
         return False
-    a, b = [x if _operand(x) is not None else machine.xp.copy(x) for x in (a, b)]  # alive until the launch
-    left, right = _operand(a), _operand(b)
-    if left is None or right is None or max(left.step, right.step) > _MOST:
+    b, right = _readable(b)
+    return _multiply(machine, new, a, b, right, None)
+
+
+def dense(machine: Any, new: Array, x: Array, weight: Array, bias: Array | None) -> bool:
+    """``new = x @ weight.T + bias``; False for types and sizes that cuBLASLt has not.
+
+    Parameters
+    ----------
+    new, x, weight, bias : (m, n), (m, k), (n, k) and (n,) arrays
+        As for :func:`product`.
+    """
+    if new.dtype not in _TYPES:
         return False
-    sizes = m, k, n, prod(new.shape[:-2])
-    machine.perform(lambda *addresses: _multiply(machine, dtype, sizes, left, right, *addresses),
-                    *map(machine.place, (new, a, b)))
+    weight, (turned, step, apart) = _readable(weight)
+    return _multiply(machine, new, x, weight, (not turned, step, apart), bias)
+
+
+def _multiply(machine: Any, new: Array, a: Array, b: Array, right: _Operand, bias: Array | None) -> bool:
+    a, left = _readable(a)  # alive until the launch
+    (m, n), k, count = new.shape[-2:], a.shape[-1], prod(new.shape[:-2])
+    if count > 1 and not right[2] and not left[0] and left[2] == m * left[1]:  # one matrix of many rows by one
+        m, count, left = m * count, 1, (False, left[1], 0)
+    if not k or m > _MOST or n > _MOST or k > _MOST or count > _MOST_BATCHES:
+        return False
+    place = machine.place
+    places = [place(new), place(a), place(b)]
+    if bias is not None:
+        places.append(place(bias if bias.dense else machine.xp.copy(bias)))
+    bits = _ALIGNED
+    for memory, start in places:
+        bits |= memory.ptr + start
+    plan = _plan(machine, new.dtype, (m, n, k, count), left, right, bias is not None, bits & -bits, machine.tf32)
+    if plan is None:
+        return False
+    if plan.workspace:  # a call's own: streams and threads share none, and a recording keeps it with the rest of its memory
+        places.append((machine.allocate(plan.workspace), 0))
+    machine.perform(plan, *places)
     return True
-
-
-def _multiply(machine: Any, dtype: str, sizes: tuple[int, ...], left: _Operand, right: _Operand, new: int, a: int,
-              b: int) -> None:
-    handle = _HANDLES.of.get(machine.index)
-    if handle is None:
-        handle = _HANDLES.of[machine.index] = _Handle(machine)
-    machine.keep(handle)
-    m, k, n, count = sizes
-    scalar = C.c_double if dtype == "float64" else C.c_float
-    one, zero, kind = scalar(1), scalar(0), _TYPES[dtype]
-    compute = _COMPUTE_TF32 if dtype == "float32" and machine.tf32 else _COMPUTE[dtype]
-    # cuBLAS counts by columns, so it is told to compute the transpose: new' = b' a'
-    _check(library().gemm(
-        handle.on(machine.stream), int(right.transposed), int(left.transposed), n, m, k, C.addressof(one), b, kind,
-        right.step, right.batch, a, kind, left.step, left.batch, C.addressof(zero), new, kind, n, m * n, count, compute,
-        _DEFAULT_ALGORITHM), f"multiplying {count} matrices of {(m, k)} by {(k, n)} of {dtype}")

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from mxcore.errors import ShapeError
+from mxcore.registry.kernels import generic_of
+from mxcore.registry.op import OPS
 from mxcore_numpy.xp import XP as REFERENCE
 
 from . import source
@@ -19,7 +21,7 @@ from .reductions import head_of
 from .shapes import axis_of, broadcast_to
 from .source import LOCAL_SIZE
 
-__all__ = ["Products", "contracted", "tiled", "tiles"]
+__all__ = ["Products", "contracted", "dense", "tiled", "tiles"]
 
 #: a work-group of 8 x 8 work-items makes a tile of 32 x 32, each item 4 x 4 of it, in steps of 16 along the sum
 TILE, STEP = 32, 16
@@ -183,3 +185,22 @@ class Products:
         return xp.copy(xp.transpose(wide, [order.index(x) for x in out])) if order != list(out) else wide
 
 
+def dense(xp: Any, data: Array, weight: Array, bias: Array | None = None, **attrs: Any) -> Array:
+    """The kernel of ``FullyConnected``: product and bias in one call of a library, where the device has one."""
+    new = _dense(xp, data, weight, None if attrs["no_bias"] else bias, attrs["num_hidden"], attrs["flatten"])
+    return new if new is not None else generic_of(OPS["FullyConnected"])(xp, data, weight, bias, **attrs)  # type: ignore[misc]
+
+
+def _dense(xp: Any, data: Array, weight: Array, bias: Array | None, hidden: int, flatten: bool) -> Array | None:
+    """None: by functions, which also say what is wrong."""
+    machine, dtype = xp.machine, data.dtype
+    given = (data, weight) if bias is None else (data, weight, bias)
+    if not machine.biases or data.ndim < 2 or any(
+            not isinstance(a, Array) or a.machine is not machine or a.dtype != dtype or not a.size for a in given):
+        return None
+    inputs = prod(data.shape[1:]) if flatten else data.shape[-1]
+    if weight.shape != (hidden, inputs) or (bias is not None and bias.shape != (hidden,)):
+        return None
+    new = empty(machine, ((data.shape[0],) if flatten else data.shape[:-1]) + (hidden,), dtype)
+    rows, out = [a if a.ndim == 2 else xp.reshape(a, (data.size // inputs, -1)) for a in (data, new)]
+    return new if machine.dense(out, rows, weight, bias) else None
