@@ -74,6 +74,10 @@ class Backend(Protocol):
     def kernel_of(self, op: Any, generic: Any) -> Any:
         """A kernel made of the operator's declaration (:attr:`mxcore.registry.op.Op.expr`), or None: the generic one will do."""
 
+    # ---- only of a backend that remembers what kernels do
+    def repeated(self, op: Any, kernel: Any) -> Any:
+        """What is called instead of the kernel of an operator, once that is known."""
+
     # ---- the next three: only of backends whose devices each have an ``xp`` of their own, or differ in kind
     def xp_at(self, index: int) -> Any:
         """The namespace of array functions that makes arrays on a device."""
