@@ -53,6 +53,7 @@ class Recording:
         self._forward: Callable[[], None] | None = None
         self._values: list = []
         self._inputs: list = []
+        self._lasting: list[bool] = []  # which of them are parameters
         self._hoisted: dict[int, Any] = {}
         self._fixed: list = []
         self._user: Callable[[], Any] = lambda: None
@@ -82,6 +83,8 @@ class Recording:
                 copyto(place, raw)
         if plan.hoisted:
             fresh: list = [*raws, *[None] * (plan.size - len(raws))]
+            for slot, value in plan.constants.items():
+                fresh[slot] = value
             derived(fresh, fixed)
             for slot, place in self._hoisted.items():
                 if fresh[slot] is not place:
@@ -97,17 +100,18 @@ class Recording:
         values: list = [None] * plan.size
         for slot, value in plan.constants.items():
             values[slot] = value
-        self._inputs = [r if any(r is f for f in fixed) else xp.copy(r) for r in raws]
+        self._lasting = [any(r is f for f in fixed) for r in raws]
+        self._inputs = [r if lasting else xp.copy(r) for r, lasting in zip(raws, self._lasting, strict=True)]
         values[: len(raws)] = self._inputs
         if plan.hoisted:
             derived(values, fixed)
         self._hoisted = {slot: values[slot] for slot in plan.hoisted}
         self._backward = None
-        self._forward = self._recorded(plan.forward, values)
+        self._forward = self._recorded(lambda: self._run(plan.forward, values, self.dev))
         self._values, self._fixed = values, list(fixed)
         return self._forward is not None
 
-    def _recorded(self, steps: list[Step], values: list) -> Callable[[], None] | None:
+    def _recorded(self, run: Callable[[], None]) -> Callable[[], None] | None:
         self._made += 1
         if self._made > _MOST:
             self.failed = "its parameters or gradients moved too often"
@@ -115,7 +119,7 @@ class Recording:
         dev = self.dev
         try:
             with _Draws(dev) as draws:
-                launch: Callable[[], None] = dev.backend.record(dev.index, lambda: self._run(steps, values, dev))
+                launch: Callable[[], None] = dev.backend.record(dev.index, run)
         except MXNetError as error:
             self.failed = str(error).splitlines()[0]
             return None
@@ -126,28 +130,40 @@ class Recording:
         self._user = weakref.ref(kept)
 
     def backward(self, kept: Any, head_grads: Sequence[Any], places: Sequence[Any]) -> list | None:
-        """Gradients; None if the plan is to run step by step this time."""
+        """Gradients; None if the plan is to run step by step this time.
+
+        Those by parameters are written into their ``places`` by the recording itself.
+        """
         plan, xp = self.plan, self.dev.xp
         if self.failed or HOOKS:
             return None
-        wanted = [places[index] for index, _ in plan.direct]
+        wanted = [p if lasting else None for p, lasting in zip(places, self._lasting, strict=True)]
         if self._backward is None or not all(map(is_, wanted, self._places)):
             values = list(self._values)
             self._seeds = [xp.zeros(shape, dtype) for shape, dtype in kept.likes]
             for slot, seed in zip(plan.seeds, self._seeds, strict=True):
                 values[slot] = seed
-            for (_, slot), place in zip(plan.direct, wanted, strict=True):
-                spec = plan.specs[slot]
-                if place is not None and place.shape == spec.shape and place.dtype == spec.dtype:
-                    values[slot] = place
-            self._backward = self._recorded(plan.backward, values)
+            self._backward = self._recorded(lambda: self._gradients(values, wanted))
             if self._backward is None:
                 return None
-            self._results, self._places = [None if s is None else values[s] for s in plan.grads], wanted
+            self._places = wanted
         for seed, g in zip(self._seeds, head_grads, strict=True):
             xp.copyto(seed, xp.scalar(0, seed.dtype) if g is None else g)
         self._backward()
-        return [r if r is None or any(r is p for p in places) else xp.copy(r) for r in self._results]
+        return [r if r is None or r is p else xp.copy(r) for r, p in zip(self._results, wanted, strict=True)]
+
+    def _gradients(self, values: list, places: Sequence[Any]) -> None:
+        plan, copyto = self.plan, self.dev.xp.copyto
+        for index, slot in plan.direct:
+            place, spec = places[index], plan.specs[slot]
+            if place is not None and place.shape == spec.shape and place.dtype == spec.dtype:
+                values[slot] = place
+        self._run(plan.backward, values, self.dev)
+        self._results = [None if s is None else values[s] for s in plan.grads]
+        for k, (r, place) in enumerate(zip(self._results, places, strict=True)):
+            if r is not None and place is not None and r is not place and (r.shape, r.dtype) == (place.shape, place.dtype):
+                copyto(place, r)
+                self._results[k] = place
 
 
 class _Draws:

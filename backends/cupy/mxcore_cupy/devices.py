@@ -21,7 +21,7 @@ from mxcore_device.machine import Machine
 from mxcore_device.source import LOCAL_SIZE
 
 from .compiler import architecture_for, compiled
-from .repeats import ALIGNED, CudaRepeat
+from .repeats import ALIGNED, DEVICE_TO_DEVICE, CudaRepeat
 
 __all__ = ["CudaArray", "CudaMachine", "Kernel", "count", "describe", "machine", "opened", "view"]
 
@@ -175,8 +175,10 @@ class CudaMachine(Machine):
     def transfer(self, target: Any, to: int, source: Any, at: int, nbytes: int) -> None:
         """On the current stream."""
         self.enter()
-        with self.errors(f"copying {nbytes:,} bytes"):
-            (target + to).copy_from_device_async(source + at, nbytes)
+        try:
+            self.copy(target.ptr + to, source.ptr + at, nbytes, DEVICE_TO_DEVICE, self.stream)
+        except self.failures as error:
+            raise self.explained(error, f"copying {nbytes:,} bytes") from error
 
     @contextmanager
     def shown(self, a: Array) -> Iterator[np.ndarray]:

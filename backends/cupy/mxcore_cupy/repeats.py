@@ -12,11 +12,11 @@ from mxcore.runtime.memory import Cell, assign
 from mxcore_device.repeats import Repeat, Tape
 from mxcore_device.source import LOCAL_SIZE
 
-__all__ = ["ALIGNED", "CudaRepeat"]
+__all__ = ["ALIGNED", "DEVICE_TO_DEVICE", "CudaRepeat"]
 
 #: bytes; how much of an address a noted call may rely on: memory of CuPy's pools begins at such
 ALIGNED = 256
-_DEVICE_TO_DEVICE = 3
+DEVICE_TO_DEVICE = 3  # cudaMemcpyKind
 
 
 class CudaRepeat(Repeat):
@@ -66,7 +66,7 @@ class CudaRepeat(Repeat):
     def moved(self, tape: Tape, target: Any, to: int, source: Any, at: int, nbytes: int) -> Callable[..., None]:
         """A copy."""
         copy, (there, here) = self.machine.copy, [self._place(tape, *place) for place in ((target, to), (source, at))]
-        return lambda addresses, stream: copy(there(addresses), here(addresses), nbytes, _DEVICE_TO_DEVICE, stream)
+        return lambda addresses, stream: copy(there(addresses), here(addresses), nbytes, DEVICE_TO_DEVICE, stream)
 
     def performed(self, tape: Tape, call: Callable[..., None], places: tuple[tuple[Any, int], ...]) -> Callable[..., None]:
         """A call of a library."""

@@ -82,6 +82,60 @@ def test_the_graphs_are_replayed(host, device):
     assert host.Stream.replays - before == 2 * 4  # two warm steps, then forward and backward of four
 
 
+def test_gradients_by_parameters_are_written_by_the_recording(host, device, machine, monkeypatch):
+    net = gluon.nn.HybridSequential()
+    net.add(*[gluon.nn.Dense(4, in_units=4, activation="relu") for _ in range(6)])
+    net.initialize(ctx=device)
+    net.hybridize(static_alloc=True)
+    copies, copy = [], machine.copy
+    x = nd.array(np.random.default_rng(2).standard_normal((3, 4)), ctx=device)
+    for k in range(6):
+        if k == 5:
+            monkeypatch.setattr(machine, "copy", lambda *what: copies.append(what) or copy(*what))
+        with autograd.record():
+            y = net(x)
+        y.backward()
+    assert 0 < len(copies) <= 3  # input, output, gradient of the output; not those of twelve parameters
+    found = [p.grad().asnumpy() for p in net.collect_params().values()]
+    net.hybridize(active=False)
+    with autograd.record():
+        y = net(x)
+    y.backward()
+    for p, g in zip(net.collect_params().values(), found, strict=True):
+        np.testing.assert_allclose(g, p.grad().asnumpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_that_are_added_up(device):
+    net = static(gluon.nn.Dense(2, in_units=2, use_bias=False))
+    net.initialize(ctx=device)
+    net.weight.grad_req = "add"
+    x = nd.array([[1.0, 2.0]], ctx=device)
+    for k in range(1, 7):
+        with autograd.record():
+            y = net(x) + net(2 * x)
+        y.backward()
+        assert net.weight.grad().asnumpy().tolist() == [[3 * k, 6 * k]] * 2
+
+
+class Constants(gluon.HybridBlock):
+    """What follows from a parameter's shape alone is computed before the recording."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = self.params.get("weight", shape=(3,), init=mx.init.One())
+
+    def hybrid_forward(self, F, x, weight):
+        return x * weight + F.ones_like(F.zeros_like(weight) + weight)
+
+
+def test_what_follows_from_parameters_alone(host, device):
+    net = static(Constants())
+    net.initialize(ctx=device)
+    for k in range(6):
+        net.weight.set_data(nd.full((3,), k))
+        assert net(nd.ones((2, 3), ctx=device)).asnumpy().tolist() == [[k + 1] * 3] * 2
+
+
 def test_inference_gives_arrays_of_its_own(device):
     _, net = train(device, True, steps=1)
     rng = np.random.default_rng(3)
