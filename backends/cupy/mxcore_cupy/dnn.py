@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 from mxcore.errors import MXNetError
 from mxcore_device.arrays import Array
 
-__all__ = ["convolution", "library", "version"]
+__all__ = ["TYPES", "Made", "UnservedError", "convolution", "handle", "integers", "library", "made", "math_type", "tensor",
+           "version"]
 
-_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 9}  # cudnnDataType_t
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 9}  # cudnnDataType_t
 _CROSS_CORRELATION, _NCHW = 1, 0
 _DEFAULT_MATH, _TENSOR_MATH, _FMA_MATH = 0, 1, 3
 _ALGORITHMS = 8  # at most so many are asked for
@@ -62,7 +63,7 @@ class _Sizes(NamedTuple):
     small: tuple[int, ...]
 
 
-class _UnservedError(MXNetError):
+class UnservedError(MXNetError):
     """cuDNN has nothing for these shapes, types and attributes on this device."""
 
 
@@ -77,7 +78,7 @@ class _Library:
         status = getattr(self.loaded, name)(*arguments)
         if status:
             reason = self.loaded.cudnnGetErrorString(status)
-            kind = _UnservedError if status // 1000 == _NOT_SUPPORTED else MXNetError
+            kind = UnservedError if status // 1000 == _NOT_SUPPORTED else MXNetError
             raise kind(f"cuDNN: {name} failed: {reason.decode() if reason else status}")
 
 
@@ -102,7 +103,7 @@ def version() -> str | None:
     return f"{number // 10000}.{number // 100 % 100}"
 
 
-class _Made(C.c_void_p):
+class Made(C.c_void_p):
     """A handle or descriptor of cuDNN, destroyed with the object."""
 
     destroy = ""
@@ -113,31 +114,39 @@ class _Made(C.c_void_p):
             getattr(found.loaded, self.destroy)(self)
 
 
-def _made(create: str) -> _Made:
-    handle = _Made()
-    library()(create, C.byref(handle))  # type: ignore[misc]
-    handle.destroy = create.replace("Create", "Destroy")
-    return handle
+def made(create: str) -> Made:
+    """What the function ``cudnnCreate...`` makes."""
+    new = Made()
+    library()(create, C.byref(new))  # type: ignore[misc]
+    new.destroy = create.replace("Create", "Destroy")
+    return new
 
 
-def _ints(values: Sequence[int]) -> Any:
+def math_type(dtype: str, tf32: bool) -> int:
+    """``cudnnMathType_t``: tensor cores for short types, float32 in TensorFloat-32 only where that is allowed."""
+    return _TENSOR_MATH if dtype in ("float16", "bfloat16") else _FMA_MATH if dtype == "float32" and not tf32 else _DEFAULT_MATH
+
+
+def integers(values: Sequence[int]) -> Any:
+    """An array of ``int``."""
     return (C.c_int * len(values))(*values)
 
 
-def _tensor(shape: Sequence[int], dtype: str) -> _Made:
-    made, step = _made("cudnnCreateTensorDescriptor"), 1
+def tensor(shape: Sequence[int], dtype: str) -> Made:
+    """A descriptor of a dense array."""
+    new, step = made("cudnnCreateTensorDescriptor"), 1
     strides: list[int] = []
     for n in reversed(shape):
         strides.insert(0, step)
         step *= n
-    library()("cudnnSetTensorNdDescriptor", made, _TYPES[dtype], len(shape), _ints(shape), _ints(strides))  # type: ignore[misc]
-    return made
+    library()("cudnnSetTensorNdDescriptor", new, TYPES[dtype], len(shape), integers(shape), integers(strides))  # type: ignore[misc]
+    return new
 
 
-def _filter(shape: Sequence[int], dtype: str) -> _Made:
-    made = _made("cudnnCreateFilterDescriptor")
-    library()("cudnnSetFilterNdDescriptor", made, _TYPES[dtype], _NCHW, len(shape), _ints(shape))  # type: ignore[misc]
-    return made
+def _filter(shape: Sequence[int], dtype: str) -> Made:
+    new = made("cudnnCreateFilterDescriptor")
+    library()("cudnnSetFilterNdDescriptor", new, TYPES[dtype], _NCHW, len(shape), integers(shape))  # type: ignore[misc]
+    return new
 
 
 class _Plan:
@@ -147,14 +156,13 @@ class _Plan:
                  dilate: tuple[int, ...], pad: tuple[int, ...], tf32: bool) -> None:
         call = library()
         assert call is not None  # :func:`convolution` has asked
-        data, weight, out = _tensor(sizes.large, dtype), _filter(sizes.window, dtype), _tensor(sizes.small, dtype)
-        self.how = _made("cudnnCreateConvolutionDescriptor")
+        data, weight, out = tensor(sizes.large, dtype), _filter(sizes.window, dtype), tensor(sizes.small, dtype)
+        self.how = made("cudnnCreateConvolutionDescriptor")
         work = "float64" if dtype == "float64" else "float32"
-        call("cudnnSetConvolutionNdDescriptor", self.how, len(pad), _ints(pad), _ints(stride), _ints(dilate), _CROSS_CORRELATION,
-             _TYPES[work])
+        call("cudnnSetConvolutionNdDescriptor", self.how, len(pad), integers(pad), integers(stride), integers(dilate),
+             _CROSS_CORRELATION, TYPES[work])
         call("cudnnSetConvolutionGroupCount", self.how, groups)
-        short = dtype in ("float16", "bfloat16")
-        call("cudnnSetConvolutionMathType", self.how, _TENSOR_MATH if short else _DEFAULT_MATH if tf32 else _FMA_MATH)
+        call("cudnnSetConvolutionMathType", self.how, math_type(dtype, tf32))
         self.operands = {"forward": (data, weight, out), "data": (weight, out, data), "weight": (data, out, weight)}[kind]
         self.run = _KINDS[kind].run
         self.algorithm, self.workspace = self._chosen(handle, kind, call)
@@ -171,7 +179,7 @@ class _Plan:
                 size = C.c_size_t()
                 call(_KINDS[kind].size, handle, a, b, self.how, c, one.algorithm, C.byref(size))
                 return one.algorithm, size.value
-        raise _UnservedError(f"cuDNN has no algorithm for {_KINDS[kind].run} with these shapes")
+        raise UnservedError(f"cuDNN has no algorithm for {_KINDS[kind].run} with these shapes")
 
     def __call__(self, handle: Any, a: int, b: int, c: int, workspace: int) -> None:
         """``c`` from ``a`` and ``b``, which are addresses."""
@@ -192,7 +200,7 @@ class _Context(threading.local):
         """The handle of a device, set to its current stream."""
         machine.enter()
         if machine.index not in self.handles:
-            self.handles[machine.index] = _made("cudnnCreate"), [-1]
+            self.handles[machine.index] = made("cudnnCreate"), [-1]
         handle, last = self.handles[machine.index]
         stream = machine.stream
         if last[0] != stream:
@@ -203,6 +211,11 @@ class _Context(threading.local):
 
 
 _CONTEXT = _Context()
+
+
+def handle(machine: Any) -> Any:
+    """The calling thread's handle of a device, set to its current stream."""
+    return _CONTEXT.handle(machine)
 
 
 def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups: int, stride: tuple[int, ...],
@@ -223,7 +236,7 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
         False where there is no cuDNN, or it does not serve the type or sizes: then nothing was written.
     """
     dtype = new.dtype.name
-    if dtype not in _TYPES or not a.size or not b.size or library() is None:
+    if dtype not in TYPES or not a.size or not b.size or library() is None:
         return False
     large, window, small = {"forward": (a, b, new), "data": (new, b, a), "weight": (a, new, b)}[kind]
     if any((n + 2 * p - d * (k - 1) - 1) // s + 1 != m for n, m, k, s, d, p in
@@ -232,13 +245,12 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
     lead = (1,) if len(pad) == 1 else ()  # cuDNN has no images of one axis
     sizes = _Sizes(*[x.shape[:2] + lead + x.shape[2:] for x in (large, window, small)])
     key = machine.index, kind, sizes, dtype, groups, stride, dilate, pad, machine.tf32
-    handle = _CONTEXT.handle(machine)
     plans = _CONTEXT.plans
     if key not in plans:
         try:
-            plans[key] = _Plan(handle, kind, sizes, dtype, groups, lead + stride, lead + dilate, (0,) * len(lead) + pad,
+            plans[key] = _Plan(handle(machine), kind, sizes, dtype, groups, lead + stride, lead + dilate, (0,) * len(lead) + pad,
                                machine.tf32)
-        except _UnservedError:
+        except UnservedError:
             plans[key] = None
         if len(plans) > _PLANS:
             plans.popitem(last=False)
@@ -247,6 +259,6 @@ def convolution(machine: Any, kind: str, new: Array, a: Array, b: Array, groups:
         return False
     first, second = (b, a) if kind == "data" else (a, b)
     room = machine.allocate(plan.workspace)
-    machine.perform(lambda *addresses: plan(_CONTEXT.handle(machine), *addresses), *map(machine.place, (first, second, new)),
+    machine.perform(lambda *addresses: plan(handle(machine), *addresses), *map(machine.place, (first, second, new)),
                     (room, 0))
     return True

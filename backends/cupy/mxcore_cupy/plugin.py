@@ -19,12 +19,15 @@ def mxcore_backend_info() -> BackendInfo:
 
 @hookimpl
 def mxcore_kernels(backend: str) -> dict[str, Any] | None:
-    """Kernels for windows and updates; the other operators are made of functions and expressions."""
+    """Kernels for windows, updates and recurrent layers; the other operators are made of functions and expressions."""
     if backend != "cupy":
         return None
+    from mxcore.registry.kernels import KernelEntry
     from mxcore_device.table import kernels
 
-    return kernels()
+    recurrent = {op: KernelEntry(f"mxcore_cupy.recurrent:{name}", 10, f"mxcore_cupy.recurrent:takes_{name}", "cudnn")
+                 for op, name in (("RNN", "rnn"), ("_backward_RNN", "backward_rnn"))}
+    return {**kernels(), **recurrent}
 
 
 @hookimpl

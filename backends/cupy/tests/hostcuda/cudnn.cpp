@@ -74,7 +74,7 @@ int cudnnCreateTensorDescriptor(Tensor **t) { *t = new Tensor(); return 0; }
 int cudnnCreateFilterDescriptor(Tensor **t) { *t = new Tensor(); return 0; }
 int cudnnCreateConvolutionDescriptor(Convolution **c) { *c = new Convolution(); return 0; }
 int cudnnSetTensorNdDescriptor(Tensor *t, int type, int dims, const int *n, const int *stride) {
-  if (dims < 4 || dims > 8) return BAD_PARAM;
+  if (dims < 3 || dims > 8) return BAD_PARAM;
   t->type = type; t->dims = dims;
   for (int d = 0, step = 1; d < dims; ++d) { t->n[d] = n[d]; t->stride[d] = stride[d]; }
   for (int d = dims - 1, step = 1; d >= 0; step *= n[d--]) if (stride[d] != step) return NOT_SUPPORTED;
