@@ -125,7 +125,7 @@ class Constants(gluon.HybridBlock):
         self.weight = self.params.get("weight", shape=(3,), init=mx.init.One())
 
     def hybrid_forward(self, F, x, weight):
-        return F.concat(F.ones_like(x), x * weight, dim=0)
+        return F.concat(F.ones_like(x), F.broadcast_mul(x, weight), dim=0)
 
 
 def test_what_follows_from_parameters_alone(host, device):
