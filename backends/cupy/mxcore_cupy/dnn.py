@@ -8,18 +8,17 @@ addresses, which a captured stream records as it is.
 from __future__ import annotations
 
 import ctypes as C
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from mxcore.errors import MXNetError
 from mxcore_device.arrays import Array
 
-__all__ = ["TYPES", "Made", "UnservedError", "convolution", "handle", "integers", "library", "made", "math_type", "tensor",
-           "version"]
+from .libraries import Library, Made, UnservedError
+
+__all__ = ["TYPES", "convolution", "handle", "integers", "library", "made", "math_type", "tensor", "version"]
 
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 9}  # cudnnDataType_t
 _CROSS_CORRELATION, _NCHW = 1, 0
@@ -63,33 +62,12 @@ class _Sizes(NamedTuple):
     small: tuple[int, ...]
 
 
-class UnservedError(MXNetError):
-    """cuDNN has nothing for these shapes, types and attributes on this device."""
-
-
-class _Library:
-    """``libcudnn`` with checked status."""
-
-    def __init__(self, loaded: Any) -> None:
-        self.loaded = loaded
-        loaded.cudnnGetErrorString.restype = C.c_char_p
-
-    def __call__(self, name: str, *arguments: Any) -> None:
-        status = getattr(self.loaded, name)(*arguments)
-        if status:
-            reason = self.loaded.cudnnGetErrorString(status)
-            kind = UnservedError if status // 1000 == _NOT_SUPPORTED else MXNetError
-            raise kind(f"cuDNN: {name} failed: {reason.decode() if reason else status}")
-
-
 @cache
-def library() -> _Library | None:
+def library() -> Library | None:
     """cuDNN, loaded at the first call: of the wheels of NVIDIA or of the system; None where there is none."""
-    from cuda import pathfinder
-
     try:
-        return _Library(C.CDLL(pathfinder.load_nvidia_dynamic_lib("cudnn").abs_path))
-    except (pathfinder.DynamicLibNotFoundError, OSError):
+        return Library("cudnn", "cuDNN", "cudnnGetErrorString", lambda status: status // 1000 == _NOT_SUPPORTED)
+    except LookupError:
         return None
 
 
@@ -103,23 +81,9 @@ def version() -> str | None:
     return f"{number // 10000}.{number // 100 % 100}"
 
 
-class Made(C.c_void_p):
-    """A handle or descriptor of cuDNN, destroyed with the object."""
-
-    destroy = ""
-
-    def __del__(self) -> None:
-        found = library()
-        if self.value and self.destroy and found is not None and not sys.is_finalizing():
-            getattr(found.loaded, self.destroy)(self)
-
-
 def made(create: str) -> Made:
     """What the function ``cudnnCreate...`` makes."""
-    new = Made()
-    library()(create, C.byref(new))  # type: ignore[misc]
-    new.destroy = create.replace("Create", "Destroy")
-    return new
+    return library().made(create)  # type: ignore[union-attr]
 
 
 def math_type(dtype: str, tf32: bool) -> int:

@@ -25,6 +25,7 @@ from mxcore.ops.rnn import GATES, Layout, checked, dropout_mask, layout_of
 from mxcore_device.arrays import Array, from_host
 
 from . import dnn
+from .libraries import Made, UnservedError
 
 __all__ = ["backward_rnn", "rnn", "takes_backward_rnn", "takes_rnn"]
 
@@ -107,7 +108,7 @@ class _Layers:
         self.runs = _joined(self._pieces(handle, lay))
         self.plain = self.runs == [(0, 0, self.weights)] and self.weights == lay.size() * dtype.itemsize
 
-    def _data(self, steps: int, batch: int, size: int, lengths: np.ndarray) -> dnn.Made:
+    def _data(self, steps: int, batch: int, size: int, lengths: np.ndarray) -> Made:
         new = dnn.made("cudnnCreateRNNDataDescriptor")
         _call("cudnnSetRNNDataDescriptor", new, dnn.TYPES[self.dtype.name], _PACKED, steps, batch, size,
               C.c_void_p(lengths.ctypes.data), None)
@@ -254,7 +255,7 @@ def _network(data: Any, training: bool, dropping: bool, attrs: Mapping[str, Any]
         return found[key]
     try:
         found[key] = _Network(machine, lay, data.shape[0], data.shape[1], data.dtype, training, dropping)
-    except dnn.UnservedError:
+    except UnservedError:
         found[key] = None
     if len(found) > _PLANS:
         found.popitem(last=False)
