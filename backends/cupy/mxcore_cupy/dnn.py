@@ -133,7 +133,7 @@ class _Plan:
         self.one = (C.c_double if work == "float64" else C.c_float)(1)
         self.zero = (C.c_double if work == "float64" else C.c_float)(0)
 
-    def _chosen(self, handle: Any, kind: str, call: _Library) -> tuple[int, int]:
+    def _chosen(self, handle: Any, kind: str, call: Library) -> tuple[int, int]:
         """The first algorithm, of those that cuDNN expects to be fastest, that is served and small enough."""
         a, b, c = self.operands
         found, many = C.c_int(), (_Performance * _ALGORITHMS)()
