@@ -24,7 +24,9 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -71,11 +73,23 @@ def show(command: list[str]) -> str:
     return " ".join("..." if "\n" in word else word.replace(str(ROOT) + os.sep, "") for word in command)
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT) -> int:
-    """Run a program in the foreground and return its exit status."""
+def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROOT, seconds: float | None = None) -> int:
+    """Run a program in the foreground and return its exit status; one that takes longer than ``seconds`` is ended."""
     words = [str(c) for c in command]
     say("$ " + show(words))
-    return subprocess.run(words, cwd=cwd, env=env).returncode
+    if seconds is None:
+        return subprocess.run(words, cwd=cwd, env=env).returncode
+    with subprocess.Popen(words, cwd=cwd, env=env) as process:
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            say(f"it is ended after {seconds:.0f} s")
+            process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER=1 it says where it was
+            try:
+                return process.wait(10) or 1
+            except subprocess.TimeoutExpired:
+                process.kill()
+                return 1
 
 
 def install_step(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -307,6 +321,106 @@ def cuda(args: list[str]) -> int:
         return run(PYTHON, tests / "compile_all.py", programs, *GPUS, env=real) or status
 
 
+def staged(folder: Path) -> str:
+    """A PYTHONPATH on which the whole workspace stands as if it were installed.
+
+    ``folder`` gets what an installer would write of each distribution: its version, and the entry points by which plugins
+    are found.
+    """
+    core = re.findall(r'"(.+)"', (ROOT / "mxcore" / "_version.py").read_text(encoding="utf-8"))[0]
+    for place in distributions():
+        project = table(place)
+        name, version = project["name"], project.get("version", core)
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+        lines = [line for group, points in project.get("entry-points", {}).items()
+                 for line in (f"[{group}]", *(f"{point} = {target}" for point, target in points.items()))]
+        (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+    return os.pathsep.join([str(folder), *map(str, distributions()), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def gpu(args: list[str]) -> int:
+    """Run on an NVIDIA GPU what needs one; parts: doctor kit tests figures; --here installs nothing.
+
+    Without parts, all run, each in its share of --minutes (default 9.5). With --here the Python that runs this must have what
+    the distributions require. Other arguments go to tests/gpu/figures.py, such as --json FILE; --only, --list.
+    """
+    words = iter(args)
+    here, minutes, chosen, rest = False, 9.5, [], []
+    for word in words:
+        if word in GPU_PARTS:
+            chosen.append(word)
+        elif word == "--here":
+            here = True
+        elif word == "--minutes":
+            minutes = float(next(words, "9.5"))
+        else:
+            rest.append(word)
+    with tempfile.TemporaryDirectory(prefix="mxcore-gpu-") as scratch:
+        env = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
+        python: str | Path = PYTHON
+        if here:
+            python = sys.executable
+            env |= {"PYTHONPATH": staged(Path(scratch)), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        else:
+            ensure("test", "cuda13", "cudnn")
+        return gpu_parts(python, env, chosen or list(GPU_PARTS), 60 * minutes, rest)
+
+
+def gpu_parts(python: str | Path, env: dict[str, str], chosen: list[str], seconds: float, rest: list[str]) -> int:
+    """Run the parts one after the other, whatever becomes of them, and sum up."""
+    end, lines, failed = time.perf_counter() + seconds, [], False
+    for place, name in enumerate(chosen):
+        left = max(end - time.perf_counter(), 1)
+        share, part = GPU_PARTS[name]
+        start = time.perf_counter()
+        status = part(python, env, left * share / sum(GPU_PARTS[n][0] for n in chosen[place:]), rest)
+        failed = failed or status != 0
+        lines.append(f"{name:<8} {time.perf_counter() - start:4.0f} s  {f'FAILED ({status})' if status else 'ok'}")
+        say(lines[-1])
+    say("\n    ".join(["all parts:", *lines]))
+    return int(failed)
+
+
+def gpu_doctor(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
+    """The device, and what is installed for it."""
+    if shutil.which("nvidia-smi"):
+        run("nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.sm", "--format=csv,noheader", seconds=seconds)
+    else:
+        say("there is no nvidia-smi")
+    return run(python, "-m", "mxcore.doctor", env=env, seconds=seconds)
+
+
+def gpu_kit(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
+    """The conformance kit on each device."""
+    asked = subprocess.run([str(python), "-c", "import mxcore_cupy.devices as d; print(d.count())"], env=env, cwd=ROOT,
+                           capture_output=True, text=True)
+    devices = int(asked.stdout) if not asked.returncode else 1  # the kit says what is wrong
+    status = 0
+    for device in range(devices):
+        status = run(python, "-m", "mxcore.testing.conformance", "--kind", "cuda", "--device", str(device), "--xfails",
+                     ROOT / "backends" / "cupy" / "xfails.txt", seconds=seconds / devices,
+                     env={"MXCORE_FUSE_AFTER": "50", **env, "MXCORE_FALLBACK": "error"}) or status
+    return status
+
+
+def gpu_tests(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
+    """The tests of the CUDA backend, on the device."""
+    return run(python, "-m", "pytest", "-q", ROOT / "backends" / "cupy" / "tests", env=env, seconds=seconds)
+
+
+def gpu_figures(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
+    """Speed and memory beside PyTorch."""
+    return run(python, ROOT / "tests" / "gpu" / "figures.py", "--minutes", f"{(seconds - 5) / 60:.2f}", *rest, env=env,
+               seconds=seconds + 60)
+
+
+#: what runs, and its share of the time
+GPU_PARTS: dict[str, tuple[int, Callable[[str | Path, dict[str, str], float, list[str]], int]]] = {
+    "doctor": (1, gpu_doctor), "kit": (8, gpu_kit), "tests": (3, gpu_tests), "figures": (8, gpu_figures)}
+
+
 def stubs(args: list[str]) -> int:
     """Write the type stubs anew from the operator table; --check only compares."""
     ensure("test")
@@ -353,7 +467,7 @@ print(name, version, 'alone: a network learns')
 
 TASKS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo, "test": test, "lint": lint, "types": types, "layers": layers, "stubs": stubs, "opencl": opencl,
-    "cuda": cuda, "bench": bench,
+    "cuda": cuda, "gpu": gpu, "bench": bench,
     "wheels": wheels, "install": install_all}
 
 
