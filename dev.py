@@ -84,12 +84,11 @@ def run(*command: str | Path, env: dict[str, str] | None = None, cwd: Path = ROO
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
             say(f"it is ended after {seconds:.0f} s")
-            process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER=1 it says where it was
-            try:
-                return process.wait(10) or 1
-            except subprocess.TimeoutExpired:
-                process.kill()
-                return 1
+            if os.name != "nt":
+                process.send_signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER=1 it says where it was
+                time.sleep(1)
+            process.kill()
+            return process.wait() or 1
 
 
 def install_step(*command: str | Path, cwd: Path = ROOT) -> None:
@@ -346,17 +345,23 @@ def gpu(args: list[str]) -> int:
     Without parts, all run, each in its share of --minutes (default 9.5). With --here the Python that runs this must have what
     the distributions require. Other arguments go to tests/gpu/figures.py, such as --json FILE; --only, --list.
     """
+    here, minutes = False, 9.5
+    chosen: list[str] = []
+    rest: list[str] = []
     words = iter(args)
-    here, minutes, chosen, rest = False, 9.5, [], []
     for word in words:
         if word in GPU_PARTS:
             chosen.append(word)
         elif word == "--here":
             here = True
         elif word == "--minutes":
-            minutes = float(next(words, "9.5"))
+            minutes = minutes_of(next(words, ""))
         else:
             rest.append(word)
+    if importlib.util.find_spec("resource"):
+        import resource  # a part that has to be ended is not to leave its memory behind as a file
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with tempfile.TemporaryDirectory(prefix="mxcore-gpu-") as scratch:
         env = {**os.environ, "PYTHONFAULTHANDLER": "1", "PYTHONUNBUFFERED": "1"}
         python: str | Path = PYTHON
@@ -366,6 +371,14 @@ def gpu(args: list[str]) -> int:
         else:
             ensure("test", "cuda13", "cudnn")
         return gpu_parts(python, env, chosen or list(GPU_PARTS), 60 * minutes, rest)
+
+
+def minutes_of(word: str) -> float:
+    """The number that follows --minutes."""
+    try:
+        return float(word)
+    except ValueError:
+        raise Trouble(f"--minutes needs a number, not '{word}'.") from None
 
 
 def gpu_parts(python: str | Path, env: dict[str, str], chosen: list[str], seconds: float, rest: list[str]) -> int:
@@ -383,21 +396,24 @@ def gpu_parts(python: str | Path, env: dict[str, str], chosen: list[str], second
     return int(failed)
 
 
+def gpu_count(python: str | Path, env: dict[str, str]) -> int:
+    """How many devices the CUDA backend sees; 0 where it cannot say, which the doctor explains."""
+    asked = subprocess.run([str(python), "-c", "import mxcore_cupy.devices as d; print(d.count())"], env=env, cwd=ROOT,
+                           capture_output=True, text=True)
+    return 0 if asked.returncode else int(asked.stdout)
+
+
 def gpu_doctor(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
-    """The device, and what is installed for it."""
+    """The devices, and what is installed for them; fails where there is none."""
     if shutil.which("nvidia-smi"):
         run("nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.sm", "--format=csv,noheader", seconds=seconds)
-    else:
-        say("there is no nvidia-smi")
-    return run(python, "-m", "mxcore.doctor", env=env, seconds=seconds)
+    status = run(python, "-m", "mxcore.doctor", env=env, seconds=seconds)
+    return status or int(not gpu_count(python, env))
 
 
 def gpu_kit(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
     """The conformance kit on each device."""
-    asked = subprocess.run([str(python), "-c", "import mxcore_cupy.devices as d; print(d.count())"], env=env, cwd=ROOT,
-                           capture_output=True, text=True)
-    devices = int(asked.stdout) if not asked.returncode else 1  # the kit says what is wrong
-    status = 0
+    devices, status = max(gpu_count(python, env), 1), 0
     for device in range(devices):
         status = run(python, "-m", "mxcore.testing.conformance", "--kind", "cuda", "--device", str(device), "--xfails",
                      ROOT / "backends" / "cupy" / "xfails.txt", seconds=seconds / devices,
@@ -407,7 +423,7 @@ def gpu_kit(python: str | Path, env: dict[str, str], seconds: float, rest: list[
 
 def gpu_tests(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
     """The tests of the CUDA backend, on the device."""
-    return run(python, "-m", "pytest", "-q", ROOT / "backends" / "cupy" / "tests", env=env, seconds=seconds)
+    return run(python, "-m", "pytest", "-q", "-rfE", "--tb=short", ROOT / "backends" / "cupy" / "tests", env=env, seconds=seconds)
 
 
 def gpu_figures(python: str | Path, env: dict[str, str], seconds: float, rest: list[str]) -> int:
