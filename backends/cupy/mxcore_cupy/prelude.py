@@ -13,6 +13,8 @@ from mxcore_device.source import HEAD, LOCAL_SIZE
 __all__ = ["PRELUDE", "options", "translated"]
 
 _GROUP_SIZE = re.compile(r"__attribute__\(\(reqd_work_group_size\([^)]*\)\)\)")
+_PARAMETERS = re.compile(r"(?<=void )\w+\([^{]*?\)(?= \{)")
+_VALUE = re.compile(r"\bconst (?=\w+ \w+[,)])")
 PRELUDE = f"""
 #define __kernel extern "C" __global__ __launch_bounds__({LOCAL_SIZE})
 #define __global
@@ -63,8 +65,17 @@ static inline void vstore_half_rte(double x, long i, half *p) {{ asm("cvt.rn.f16
 
 
 def translated(source: str) -> str:
-    """A program in CUDA C++."""
-    return PRELUDE + _GROUP_SIZE.sub("", source)  # CUDA's own attributes are spelled with the same word: no definition of it
+    """A program in CUDA C++.
+
+    Structures that kernels are given stay where they are: without ``__grid_constant__`` each thread would copy those whose
+    arrays it indexes to memory of its own, 200 bytes of an array's layout.
+    """
+    plain = _GROUP_SIZE.sub("", source)  # CUDA's own attributes are spelled with the same word: no definition of it
+    return PRELUDE + "__kernel".join(_constant(part) if k else part for k, part in enumerate(plain.split("__kernel")))
+
+
+def _constant(kernel: str) -> str:
+    return _PARAMETERS.sub(lambda found: _VALUE.sub("const __grid_constant__ ", found[0]), kernel, count=1)
 
 
 def options(source: str, architecture: str) -> tuple[str, ...]:

@@ -92,5 +92,6 @@ template <class... A> static int sizes_of(void (*)(A...), int *sizes) {
 #define __device__
 #define __forceinline__ inline
 #define __shared__ static
+#define __grid_constant__
 #define __launch_bounds__(n)
 #define ulong ulong_of_the_device  // the host's headers have a type of this name
