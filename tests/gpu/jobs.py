@@ -38,7 +38,12 @@ def _row(bench: Bench, what: str, label: str, variants: list[Variant], remarks: 
 def _kernels(bench: Bench, label: str, variants: list[Variant]) -> Iterator[Entry]:
     for v in variants:
         if v.name in PROFILED and v.step is not None and bench.torch is not None:
-            yield {"kernels": {"label": f"{label}, {v.name}", **bench.kernels(v.step)}}
+            try:
+                found = bench.kernels(v.step)
+            except Exception as error:  # the rows that follow matter more
+                yield {"remark": f"{label}, {v.name}: no profile: {type(error).__name__}: {error}", "failed": True}
+            else:
+                yield {"kernels": {"label": f"{label}, {v.name}", **found}}
 
 
 # ---------------------------------------------------------------------------------------------------- training steps
