@@ -19,6 +19,7 @@ PRELUDE = f"""
 #define __kernel extern "C" __global__ __launch_bounds__({LOCAL_SIZE})
 #define __global
 #define __local __shared__
+#define restrict __restrict__
 #define volatile
 #define inline __device__ __forceinline__
 #define long long long

@@ -108,8 +108,9 @@ class Kernel(NamedTuple):
 def _text(k: Kernel, name: str, kind: Kind) -> str:
     walk = k.walk[kind] if isinstance(k.walk, dict) else k.walk
     group, lanes = kind == "group", str(LOCAL_SIZE if kind == "group" else 1)
-    parameters = [f"__global {source.storage(d)} *p{i}" for i, d in enumerate(k.outs)]
-    parameters += [f"__global const {source.storage(d)} *p{i}" for i, d in enumerate(k.ins, len(k.outs))]
+    # no output shares memory with another array, so the next elements may be read before the last are written
+    parameters = [f"__global {source.storage(d)} *restrict p{i}" for i, d in enumerate(k.outs)]
+    parameters += [f"__global const {source.storage(d)} *restrict p{i}" for i, d in enumerate(k.ins, len(k.outs))]
     parameters += [f"const T {n}" for n in k.numbers]
     lines = [f"__kernel __attribute__((reqd_work_group_size({LOCAL_SIZE}, 1, 1)))\n",
              f"void {name}({', '.join(parameters)}, const Rows r) {{\n"]
