@@ -139,7 +139,7 @@ def read_xfails(path: str | Path) -> dict[str, str]:
 
 
 def run(kind: str, xfails: str | Path | None = None, *, only: str = "", device_id: int = 0,
-        progress: Callable[[str], None] | None = None) -> Report:
+        progress: Callable[[str], None] | None = None, told: Callable[[str, str], None] | None = None) -> Report:
     """Run the kit.
 
     Parameters
@@ -153,6 +153,8 @@ def run(kind: str, xfails: str | Path | None = None, *, only: str = "", device_i
     device_id : int
     progress : function, optional
         Called with the name of each case before it runs.
+    told : function, optional
+        Called with the name of a case that fails, and why, as it fails.
 
     Examples
     --------
@@ -182,6 +184,8 @@ def run(kind: str, xfails: str | Path | None = None, *, only: str = "", device_i
                 report.expected[case.name] = patterns[fitting[0]]
             else:
                 report.failed[case.name] = _short(error)
+                if told is not None:
+                    told(case.name, report.failed[case.name])
         else:
             if fitting:
                 report.fixed.append(case.name)
@@ -212,7 +216,8 @@ def main(argv: Iterable[str] | None = None) -> int:
         print("\n".join(c.name for c in cases(options.kind, options.device) if re.search(options.only, c.name)))
         return 0
     report = run(options.kind, options.xfails, only=options.only, device_id=options.device,
-                 progress=(lambda name: print(name, flush=True)) if options.verbose else None)
+                 progress=(lambda name: print(name, flush=True)) if options.verbose else None,
+                 told=lambda name, reason: print(f"fails: {name}: {reason}", file=sys.stderr, flush=True))
     print(report)
     for told, counts in (("because there is no kernel", fallbacks()), ("by choice", routed())):
         if counts:

@@ -269,7 +269,7 @@ class CudaMachine(Machine):
 
     def alone(self, arrays: tuple) -> tuple:
         """Each array in memory of its own, which begins at most :data:`~mxcore_cupy.repeats.ALIGNED` bytes before it."""
-        return tuple([None if a is None else self._alone(a) for a in arrays])
+        return tuple([self._alone(a) if isinstance(a, Array) else a for a in arrays])
 
     def _alone(self, a: Array) -> Array:
         size, beyond = a.dtype.itemsize, self.shift(a)

@@ -27,7 +27,7 @@ class CudaRepeat(Repeat):
         super().__init__(machine, tape, results, single)
         self.nothing = [None] * len(self.used)  # no result is an argument's memory
         #: arguments: where, bytes of an element, and what their address is beyond an aligned one
-        arguments = [(k, a) for k, a in enumerate(tape.given) if k in self.used and a is not None]
+        arguments = [(k, a) for k, a in enumerate(tape.given) if k in self.used]
         self.given = [(k, a.dtype.itemsize, machine.shift(a)) for k, a in arguments]
         first = len(self.used)
         outs = {r[0] for r in self.results if r is not None}

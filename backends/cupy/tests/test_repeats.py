@@ -90,6 +90,29 @@ def test_the_third_call_runs_no_kernel_of_python(device, fresh, once):
     assert (nd.FullyConnected(a, b, no_bias=True, num_hidden=3).asnumpy() == 4 * 7 * 8).all()
 
 
+@pytest.mark.parametrize("hybridized", [False, True])
+def test_a_whole_training_step_is_repeated(device, once, hybridized):
+    nn = mx.gluon.nn
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(4, 3, in_channels=1, activation="tanh"), nn.AvgPool2D(2), nn.BatchNorm(in_channels=4), nn.MaxPool2D(2),
+            nn.Conv2D(5, 2, in_channels=4), nn.Flatten(), nn.LayerNorm(in_channels=5), nn.Dense(3, in_units=5))
+    net.initialize(ctx=device)
+    net.hybridize(hybridized)
+    loss_of = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = mx.gluon.Trainer(net.collect_params(), "adam", {"learning_rate": 0.01})
+    x, y = nd.array(np.random.default_rng(0).standard_normal((4, 1, 10, 10)), ctx=device), nd.array([0, 1, 2, 0], ctx=device)
+    losses = []
+    for k in range(14):
+        if k == 10:
+            once()
+        with mx.autograd.record():
+            loss = loss_of(net(x), y)
+        loss.backward()
+        trainer.step(4)
+        losses.append(float(loss.mean().asnumpy()[0]) if k in (0, 9) else loss)
+    assert losses[9] < losses[0] and float(losses[13].asnumpy().mean()) < losses[9]
+
+
 def test_attributes_are_part_of_the_kind(device):
     whole, x = nd.array([4, 5], dtype="int32", ctx=device), nd.array([1.0, -1.0], ctx=device)
     for _ in range(5):

@@ -202,7 +202,7 @@ class Machine(ABC):
 
     def alone(self, arrays: tuple) -> Any:
         """The arrays of a call that is noted, each with memory of its own; None if two share memory, which may matter."""
-        given = [a for a in arrays if a is not None]
+        given = [a for a in arrays if isinstance(a, Array)]
         return arrays if len({id(a.memory) for a in given}) == len(given) else None
 
     # ------------------------------------------------------------ shared

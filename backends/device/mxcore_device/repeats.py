@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
+from mxcore.graph.node import Shaped
+
 from .arrays import Array, form_of
 
 __all__ = ["Repeat", "Repeated", "Tape"]
@@ -29,7 +31,7 @@ class Tape:
 
     Parameters
     ----------
-    given : sequence of Array or None
+    given : sequence of Array, Shaped or None
         The arguments.
 
     Attributes
@@ -43,10 +45,10 @@ class Tape:
         It may be done in another way the next time.
     """
 
-    def __init__(self, given: Sequence[Array | None]) -> None:
-        self.slots = {id(a.memory): k for k, a in enumerate(given) if a is not None}
+    def __init__(self, given: Sequence[Any]) -> None:
+        self.slots = {id(a.memory): k for k, a in enumerate(given) if isinstance(a, Array)}
         self.given, self.inputs = given, len(given)
-        self.alive = [a.memory for a in given if a is not None]  # so that no ``id`` comes twice
+        self.alive = [a.memory for a in given if isinstance(a, Array)]  # so that no ``id`` comes twice
         self.sizes: list[int] = []
         self.steps: list[tuple[str, tuple]] = []
         self.failed = self.early = False
@@ -151,6 +153,13 @@ class Repeat:
         return tuple([None if r is None else r[1].array(memory[r[0]], r[2]) for r in self.results])
 
 
+def _other(a: Any) -> Any:
+    """What a call depends on of an argument that is no array."""
+    if a is None or isinstance(a, Shaped):
+        return None if a is None else (a.shape, a.dtype)
+    raise TypeError(f"no array of the device: {type(a).__name__}")
+
+
 class Repeated:
     """The kernel of an operator, ``f(xp, *arrays, **attrs)``, in place of ``kernel``."""
 
@@ -163,17 +172,18 @@ class Repeated:
 
     def __call__(self, xp: Any, *arrays: Any, **attrs: Any) -> Any:
         machine = xp.machine
+        kind = machine.array_type
         if machine.taping.tape is not None:  # within a call that is being noted
             return self.kernel(xp, *arrays, **attrs)
         try:
-            key: tuple = (self, *[a if a is None else a.form or form_of(a) for a in arrays])
+            key: tuple = (self, *[a.form or form_of(a) if type(a) is kind else _other(a) for a in arrays])
             if attrs:
                 values = attrs.values()
                 key = (*key, *values, *map(type, values))  # 1 is not 1.0
                 if 0.0 in values:  # nor 0.0 -0.0
                     key = (*key, str(values))
             found = machine.known.get(key)
-        except (AttributeError, TypeError):  # an argument that is no array of a device, or an attribute that cannot be a key
+        except TypeError:  # an argument that is no array of this kind of device, or an attribute that cannot be a key
             return self.kernel(xp, *arrays, **attrs)
         if type(found) is int or found is None:
             return self._first(machine, key, found, xp, arrays, attrs)
@@ -188,7 +198,8 @@ class Repeated:
                 for old in list(islice(known, _MOST // 4)):
                     known.pop(old, None)
             return self.kernel(xp, *arrays, **attrs)
-        given = machine.alone(arrays) if attempts and all(a is None or a.machine is machine for a in arrays) else None
+        here = attempts and all(a.machine is machine for a in arrays if isinstance(a, Array))
+        given = machine.alone(arrays) if here else None
         if given is None:
             return self.kernel(xp, *arrays, **attrs)
         tape = machine.taping.tape = Tape(given)
