@@ -13,7 +13,6 @@ from pathlib import Path
 from mxcore.errors import MXNetError
 from mxcore_cupy.compiler import compiled
 
-
 #: bytes of a thread's own memory: sine of doubles and the like keep a table there for large arguments
 _MOST = 64
 _FRAME_SIZE, _VALUES = 0x11, 4  # of the section .nv.info
