@@ -29,7 +29,7 @@ _F4, _F8, _I8 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
 #: the layout of a kernel that works at one place
 _ONE = source.layout((), ()).packed + pack("q", 0)
 
-_PHILOX = """
+PHILOX = """
 typedef struct { uint place; ulong call, key; uint turn, drawn[4]; int left; } Stream;
 static inline void philox_(Stream *s) {
   uint c0 = s->turn, c1 = s->place, c2 = (uint)s->call, c3 = (uint)(s->call >> 32);
@@ -102,7 +102,7 @@ static inline T poisson_(Stream *s, T mean) {
 
 def _program(dtype: np.dtype) -> tuple[str, dict]:
     c = source.types_of(dtype)[1]
-    text = [source.typed(dtype), source.frame(1).declaration, source.frame(2).declaration, _PHILOX, _UNIFORM[dtype.name],
+    text = [source.typed(dtype), source.frame(1).declaration, source.frame(2).declaration, PHILOX, _UNIFORM[dtype.name],
             _METHODS]
     names = {}
     start = "  if (state) { key = state[0]; call += state[1]; }\n  Stream s = stream_(key, call, i);\n"
@@ -150,7 +150,8 @@ class Generator:
         """What is to be drawn from while launches are recorded: see :class:`mxcore.runtime.backend.Backend`."""
         return Recorded(self.machine)
 
-    def _next(self) -> tuple[Any, bytes, bytes]:
+    def next(self) -> tuple[Any, bytes, bytes]:
+        """What a kernel is given for the next call: where key and number are on the device (or nowhere), and both."""
         self.machine.leave()  # what a call has drawn is not what its repetition draws
         self.call += 1
         return self._state, self._key, pack("Q", self.call)
@@ -166,7 +167,7 @@ class Generator:
         plan = source.layout(new.shape, new.strides)
         if plan.n:
             kernel = self.machine.kernel(("draw", name, work), lambda: _program(work))
-            self.machine.launch(kernel, plan.n, new.memory, *self._next(), plan.packed + pack("q", 0))
+            self.machine.launch(kernel, plan.n, new.memory, *self.next(), plan.packed + pack("q", 0))
         return cast(new, dtype)
 
     def random(self, size: Any = None, dtype: Any = "float64") -> Array:
@@ -190,7 +191,7 @@ class Generator:
         plan = source.layout(shape, new.strides, parameter.strides)
         if plan.n:
             kernel = self.machine.kernel(("draw", name, work), lambda: _program(work))
-            self.machine.launch(kernel, plan.n, new.memory, parameter.memory, *self._next(),
+            self.machine.launch(kernel, plan.n, new.memory, parameter.memory, *self.next(),
                                 plan.packed + pack("2q", 0, parameter.offset))
         return cast(new, np.dtype(out))
 
@@ -212,7 +213,7 @@ class Generator:
         plan = source.layout(new.shape, new.strides)
         if plan.n:
             kernel = self.machine.kernel(("draw", "integers", _F4), lambda: _program(_F4))
-            self.machine.launch(kernel, plan.n, new.memory, *self._next(), pack("q", low), pack("Q", (high - low) % (1 << 64)),
+            self.machine.launch(kernel, plan.n, new.memory, *self.next(), pack("q", low), pack("Q", (high - low) % (1 << 64)),
                                 plan.packed + pack("q", 0))
         return cast(new, np.dtype(dtype))
 

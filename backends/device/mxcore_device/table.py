@@ -18,7 +18,7 @@ _NORMS = {"BatchNorm": "batch_norm", "_backward_BatchNorm": "backward_batch_norm
           "LayerNorm": "layer_norm", "_backward_LayerNorm": "backward_layer_norm", "GroupNorm": "group_norm",
           "InstanceNorm": "instance_norm", "_backward_GroupNorm": "backward_group_norm"}
 _PRODUCTS = {"FullyConnected": "dense"}
-_MODULES = {"products": _PRODUCTS, "windows": _WINDOWS, "rows": _ROWS, "norms": _NORMS}
+_MODULES = {"dropout": {"Dropout": "dropout"}, "products": _PRODUCTS, "windows": _WINDOWS, "rows": _ROWS, "norms": _NORMS}
 
 
 def kernels() -> dict[str, Any]:
