@@ -1,4 +1,4 @@
-"""Dropout in one launch: a call of Philox decides about four elements."""
+"""Dropout in one launch: a call of Philox decides about four elements, with the numbers that the generator gives for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from .source import LOCAL_SIZE
 
 __all__ = ["dropout"]
 
-_EACH = 4  # the numbers of a call
 _TEXT = """
 __kernel __attribute__((reqd_work_group_size({local}, 1, 1)))
 void dropout(__global {memory} *restrict p0, __global {memory} *restrict p1, __global const {memory} *restrict p2,
@@ -24,10 +23,10 @@ void dropout(__global {memory} *restrict p0, __global {memory} *restrict p1, __g
   if (state) {{ key = state[0]; call += state[1]; }}
   Stream s = stream_(key, call, get_global_id(0));
   philox_(&s);
-  const int first = get_group_id(0) * {local} * {each} + get_local_id(0);  // neighbours read neighbours
+  const int first = get_global_id(0) * 4;
   #pragma unroll
-  for (int k = 0; k < {each}; ++k) {{
-    const int i = first + k * {local};
+  for (int k = 0; k < 4; ++k) {{
+    const int i = first + k;
     if (i < n) {{
       const T kept = (s.drawn[k] >> 8) * 5.9604644775390625e-08f < stay ? factor : (T)0, x = {load};
       {mask}
@@ -39,7 +38,7 @@ void dropout(__global {memory} *restrict p0, __global {memory} *restrict p1, __g
 
 
 def _program(dtype: np.dtype) -> tuple[str, dict]:
-    text = _TEXT.format(local=LOCAL_SIZE, each=_EACH, memory=source.storage(dtype), load=source.loads(dtype, "p2", "base + i"),
+    text = _TEXT.format(local=LOCAL_SIZE, memory=source.storage(dtype), load=source.loads(dtype, "p2", "base + i"),
                         store=source.stores(dtype, "p0", "i", "x * kept"), mask=source.stores(dtype, "p1", "i", "kept"))
     return source.typed(dtype) + PHILOX + text, {("dropout", dtype): "dropout"}
 
@@ -53,6 +52,6 @@ def dropout(xp: Any, data: Array, *, p: float, mode: str, axes: tuple[int, ...],
     out, mask, data = empty(machine, data.shape, dtype), empty(machine, data.shape, dtype), dense(data)
     factor = float(np.float32(1 / (1 - p) if p < 1 else 0).astype(dtype))  # as the mask has it
     code = "d" if dtype.itemsize == 8 else "f"
-    machine.launch(machine.kernel(("dropout", dtype), lambda: _program(dtype)), -(-data.size // _EACH), out.memory, mask.memory,
+    machine.launch(machine.kernel(("dropout", dtype), lambda: _program(dtype)), -(-data.size // 4), out.memory, mask.memory,
                    data.memory, *rng.next(), pack("f", 1 - p), pack(code, factor), pack("i", data.size), pack("q", data.offset))
     return out, mask

@@ -52,6 +52,15 @@ static inline uint bits_(Stream *s) {
   return s->drawn[s->left];
 }
 """
+#: single numbers are handed out in fours, so that a kernel which computes neighbours calls Philox once for them
+_SHARED = """
+static inline T shared_(ulong key, ulong call, int i) {
+  Stream s = stream_(key, call, i / 4);
+  philox_(&s);
+  uint bits = i & 2 ? (i & 1 ? s.drawn[3] : s.drawn[2]) : (i & 1 ? s.drawn[1] : s.drawn[0]);
+  return (bits >> 8) * 5.9604644775390625e-08f;
+}
+"""
 #: by type: a number of [0, 1), of which all digits are random
 _UNIFORM = {
     "float32": "static inline T uniform_(Stream *s) { return (bits_(s) >> 8) * 5.9604644775390625e-08f; }\n",
@@ -107,7 +116,9 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
     names = {}
     start = "  if (state) { key = state[0]; call += state[1]; }\n  Stream s = stream_(key, call, i);\n"
     tail = ["__global const ulong *state", "ulong key", "ulong call"]
-    for name, value in (("random", "uniform_(&s)"), ("normal", "normal_(&s)"), ("exponential", "exponential_(&s)")):
+    if dtype == _F4:
+        text.append(_SHARED)
+    for name, value in (("random", "shared_(key, call, i)" if dtype == _F4 else "uniform_(&s)"), ("normal", "normal_(&s)"), ("exponential", "exponential_(&s)")):
         text.append(source.kernel(f"draw_{name}", [f"__global {c} *p0", *tail], 1, f"{start}  p0[j0] = {value};"))
         names["draw", name, dtype] = f"draw_{name}"
     for name, out, value in (("gamma", c, "gamma_(&s, p1[j1])"), ("poisson", "long", "poisson_(&s, p1[j1])")):
