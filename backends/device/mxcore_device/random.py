@@ -116,9 +116,10 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
     names = {}
     start = "  if (state) { key = state[0]; call += state[1]; }\n  Stream s = stream_(key, call, i);\n"
     tail = ["__global const ulong *state", "ulong key", "ulong call"]
+    uniform = "shared_(key, call, i)" if dtype == _F4 else "uniform_(&s)"
     if dtype == _F4:
         text.append(_SHARED)
-    for name, value in (("random", "shared_(key, call, i)" if dtype == _F4 else "uniform_(&s)"), ("normal", "normal_(&s)"), ("exponential", "exponential_(&s)")):
+    for name, value in (("random", uniform), ("normal", "normal_(&s)"), ("exponential", "exponential_(&s)")):
         text.append(source.kernel(f"draw_{name}", [f"__global {c} *p0", *tail], 1, f"{start}  p0[j0] = {value};"))
         names["draw", name, dtype] = f"draw_{name}"
     for name, out, value in (("gamma", c, "gamma_(&s, p1[j1])"), ("poisson", "long", "poisson_(&s, p1[j1])")):
