@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from mxcore_device.arrays import Array, empty
 from mxcore_device.backend import DeviceBackend
 
-from .devices import CudaArray, CudaMachine, count, machine, opened, view
-from .repeats import ALIGNED
+from .devices import CudaArray, CudaMachine, count, machine, opened, taken, view
 
 __all__ = ["CudaBackend"]
 
@@ -93,10 +92,4 @@ class CudaBackend(DeviceBackend):
         """An array that shares memory with another library's on a device of CUDA."""
         import cupy
 
-        found = cupy.from_dlpack(value)
-        size = found.dtype.itemsize
-        beyond = found.data.ptr % ALIGNED  # kernels rely on where memory begins
-        if beyond % size:
-            found, beyond = found.copy(), 0
-        strides = tuple([s // size for s in found.strides])
-        return CudaArray(machine(found.device.id), found.data + -beyond, found.dtype, found.shape, strides, beyond // size)
+        return taken(cupy.from_dlpack(value))

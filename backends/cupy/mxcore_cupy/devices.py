@@ -23,7 +23,7 @@ from mxcore_device.source import LOCAL_SIZE
 from .compiler import architecture_for, compiled
 from .repeats import ALIGNED, DEVICE_TO_DEVICE, CudaRepeat
 
-__all__ = ["CudaArray", "CudaMachine", "Kernel", "count", "describe", "machine", "opened", "view"]
+__all__ = ["CudaArray", "CudaMachine", "Kernel", "count", "describe", "machine", "opened", "taken", "view"]
 
 #: launches of which the names are kept, for the message of an error that surfaces later
 _REMEMBERED = 16
@@ -310,6 +310,19 @@ def view(a: Array) -> Any:
     machine, size = a.machine, a.dtype.itemsize
     machine.enter()
     return machine.cupy.ndarray(a.shape, a.dtype, a.memory + a.offset * size, tuple([s * size for s in a.strides]))
+
+
+def taken(found: Any) -> CudaArray:
+    """An array of CuPy as one of ours, on the same memory.
+
+    That may begin anywhere, while kernels rely on memory beginning at a multiple of :data:`~mxcore_cupy.repeats.ALIGNED`.
+    """
+    size = found.dtype.itemsize
+    if found.data.ptr % size:
+        found = found.copy()
+    beyond = found.data.ptr % ALIGNED
+    strides = tuple([s // size for s in found.strides])
+    return CudaArray(machine(found.device.id), found.data + -beyond, found.dtype, found.shape, strides, beyond // size)
 
 
 _MACHINES: dict[int, CudaMachine] = {}

@@ -10,7 +10,8 @@ import numpy as np
 from mxcore_device.arrays import Array
 from mxcore_device.elementwise import cast
 
-from .devices import CudaArray, CudaMachine, view
+from .devices import CudaArray, CudaMachine, taken, view
+from .repeats import ALIGNED
 
 __all__ = ["FUNCTIONS"]
 
@@ -26,7 +27,10 @@ def _given(a: Any) -> Any:
 
 def _wrapped(machine: CudaMachine, found: Any, dtype: np.dtype | None = None) -> Array:
     found = machine.cupy.ascontiguousarray(found)
-    new = CudaArray(machine, found.data, found.dtype, found.shape)
+    if found.data.ptr % ALIGNED:  # a row of something larger
+        new = machine.xp.copy(taken(found))
+    else:
+        new = CudaArray(machine, found.data, found.dtype, found.shape)
     return new if dtype is None else cast(new, dtype)
 
 

@@ -57,7 +57,7 @@ def test_a_failing_kernel_is_named_later(host, device, machine, monkeypatch):
     failing = type(machine.cupy.cuda.runtime)
     monkeypatch.setattr(failing, "deviceSynchronize", lambda self: (_ for _ in ()).throw(
         host.CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")))
-    with pytest.raises(MXNetError, match=r"illegal memory access.*The last kernels were: .*f_multiply.*MXCORE_CUDA_BLOCKING=1"):
+    with pytest.raises(MXNetError, match=r"illegal memory access.*The last kernels were: .*_mul.*MXCORE_CUDA_BLOCKING=1"):
         mx.nd.waitall()
     monkeypatch.undo()
     assert x.asnumpy().tolist() == [3, 3, 3]

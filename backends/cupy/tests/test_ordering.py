@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import mxcore as mx
+from mxcore_device.arrays import from_host
 from mxcore_device.host import to_host
 
 
@@ -57,3 +58,16 @@ def test_the_shared_kernels(machine, monkeypatch, dtype, n):
     counted = (a[0] % 20).astype("int32")
     got = xp.bincount(xp.asarray(counted), weights=x[1])
     assert (to_host(got) == np.bincount(counted, a[1])).all()
+
+
+def test_rows_of_one_memory_get_their_own(machine, monkeypatch):
+    """CuPy gives the places along each axis as rows of one array, which begin anywhere."""
+    from mxcore_cupy.repeats import ALIGNED
+
+    rows = np.zeros((3, 5), np.float32)
+    rows[[0, 1, 2], [4, 0, 3]] = 1
+    for k in range(4):
+        found = machine.xp.nonzero(from_host(machine, np.roll(rows, k, 1)))
+        assert all(a.memory.ptr % ALIGNED == 0 and not a.offset for a in found)
+        assert [to_host(machine.xp.multiply(a, 2)).tolist() for a in found] == \
+            [(2 * i).tolist() for i in np.nonzero(np.roll(rows, k, 1))]
