@@ -19,7 +19,7 @@ from .arrays import Array, form_of
 __all__ = ["Repeat", "Repeated", "Tape"]
 
 #: kinds of calls that a device remembers; then a quarter of them, the oldest, is forgotten
-_MOST = 16384
+_MOST = 8192
 #: launches of one call; what takes more is no small operator, whose host time matters
 _LONGEST = 512
 #: attempts to note a call
