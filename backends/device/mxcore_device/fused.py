@@ -26,7 +26,7 @@ from .elementwise import cast, run, strides_for
 from .functions import LANGUAGE
 from .host import elsewhere
 from .places import Places
-from .reductions import BY_GROUP, BY_ITEM, head_of, reduced, split
+from .reductions import BY_GROUP, BY_ITEM, beside, head_of, reduced, split
 from .source import LOCAL_SIZE
 
 __all__ = ["fuse_after", "kernel_of"]
@@ -167,10 +167,11 @@ def _summed(machine: Any, loop: Loop, e: E.Expr, axes: tuple[int, ...], arrays: 
     rest = [i for i in range(len(loop.shape)) if i not in axes]
     shape, inner = tuple([loop.shape[i] for i in rest]), tuple([loop.shape[i] for i in axes])
     n, results = prod(inner), prod(shape)
-    kind, piece, pieces = split(n, results)
+    strides = [strides_for(a, loop.shape) for a in arrays]
+    large = max(range(len(arrays)), key=lambda k: arrays[k].size, default=None)
+    kind, piece, pieces = split(n, results, large is not None and beside(loop.shape, strides[large], axes))
     new = empty(machine, (pieces, *shape) if pieces > 1 else shape, loop.dtype)
     if results:
-        strides = [strides_for(a, loop.shape) for a in arrays]
         kernel = machine.kernel(("sum", kind, loop.dtype, loop.names, e, types), lambda: _sums(loop, e, types))
         outer = source.layout(shape, contiguous_strides(shape), *[tuple([s[i] for i in rest]) for s in strides])
         line = source.layout(inner, *[tuple([s[i] for i in axes]) for s in strides]).packed

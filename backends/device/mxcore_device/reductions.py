@@ -1,12 +1,13 @@
 """Reductions over axes, and running sums.
 
-Few results of many elements each: a work-group for a result, its work-items taking turns, and a tree at the end. Many
-results: a work-item each. Long axes are reduced in pieces first, whose results are reduced again, so that float32 sums
-stay short.
+A work-item for a result where neighbouring results come from neighbouring elements, else a work-group, whose work-items take
+turns and meet in a tree. Long axes are reduced in pieces first, whose results are reduced again: that keeps a large device busy
+and float32 sums short.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
 from struct import pack
@@ -24,14 +25,16 @@ from .host import on_host
 from .shapes import axis_of
 from .source import LOCAL_SIZE
 
-__all__ = ["BY_GROUP", "BY_ITEM", "Reductions", "head_of", "reduced", "split"]
+__all__ = ["BY_GROUP", "BY_ITEM", "Reductions", "beside", "head_of", "reduced", "split"]
 
 _BOOL, _I8, _F4, _F8 = np.dtype(bool), np.dtype("int64"), np.dtype("float32"), np.dtype("float64")
 _LOWEST = {"char": "CHAR_MIN", "short": "SHRT_MIN", "int": "INT_MIN", "long": "LONG_MIN"}
 _HIGHEST = {"char": "CHAR_MAX", "short": "SHRT_MAX", "int": "INT_MAX", "long": "LONG_MAX", "uchar": "UCHAR_MAX",
             "ushort": "USHRT_MAX", "uint": "UINT_MAX", "ulong": "ULONG_MAX"}
-#: elements that one work-group (with a work-item a result: one work-item) adds up at most before the pieces meet
-_PIECE, _SHORT = 16384, 4096
+#: sums of more than so many elements of a short type are taken in float32
+_SHORT = 4096
+#: what keeps a large device busy: so many work-items, or so many work-groups; and the least elements of a piece for one
+_BUSY, _LEAST = {"item": 1 << 16, "group": 1 << 12}, {"item": 32, "group": 1024}
 
 SPACES = f"typedef struct {{ int n, nd; int shape[{source.AXES}]; int step[{source.AXES}]; int piece, pieces; }} Line;\n"
 PLACE = """static inline long place_(const Line *r, int k) {
@@ -78,6 +81,32 @@ void {name}_group({parameters}, const {line} r, const {layout} l) {{
 {store}  }}
 }}
 """
+#: the place of the best element by a work-group; of equal ones the first
+BY_GROUPS = """__kernel __attribute__((reqd_work_group_size({local}, 1, 1)))
+void {name}(__global long *p0, __global const {memory} *p1, int count, long step, const Layout2 l) {{
+  __local T bests[{local}];
+  __local int places[{local}];
+  int lane = get_local_id(0), i = get_group_id(0);
+{head}  T best = 0;
+  int place = -1;
+  for (int k = lane; k < count; k += {local}) {{
+    T v = {value};
+    if (place < 0 || ({better})) {{ best = v; place = k; }}
+  }}
+  bests[lane] = best; places[lane] = place;
+  barrier(CLK_LOCAL_MEM_FENCE);
+  for (int width = {local} / 2; width > 0; width /= 2) {{
+    if (lane < width && places[lane + width] >= 0) {{
+      T v = bests[lane + width];
+      int at = places[lane + width];
+      best = bests[lane]; place = places[lane];
+      if (place < 0 || ({better}) || (at < place && !({worse}))) {{ bests[lane] = v; places[lane] = at; }}
+    }}
+    barrier(CLK_LOCAL_MEM_FENCE);
+  }}
+  if (lane == 0) p0[j0] = places[0];
+}}
+"""
 
 
 def head_of(count: int) -> str:
@@ -121,7 +150,7 @@ def _program(dtype: np.dtype) -> tuple[str, dict]:
 
 def _places(dtype: np.dtype) -> tuple[str, dict]:
     """The place of the greatest (least) element; nan is greatest and least. Running sums."""
-    text, names = [source.typed(dtype), source.frame(2).declaration, SPACES, PLACE], {}
+    text, names = [source.typed(dtype), source.frame(2).declaration, SPACES, PLACE], dict[tuple, str]()
     memory, floating = source.storage(dtype), source.is_float(dtype)
     for function, sign in (("argmax", ">"), ("argmin", "<")):
         better = f"best == best && (v {sign} best || v != v)" if floating else f"v {sign} best"
@@ -132,6 +161,10 @@ def _places(dtype: np.dtype) -> tuple[str, dict]:
   for (k = 1; k < count; ++k) {{ T v = {value}; if ({better}) {{ best = v; found = k; }} }}
   p0[j0] = found;"""))
         names[function, dtype] = f"p_{function}"
+        worse = f"v == v && (best {sign} v || best != best)" if floating else f"best {sign} v"
+        text.append(BY_GROUPS.format(local=LOCAL_SIZE, name=f"p_{function}_group", memory=memory, value=value, better=better,
+                                     worse=worse, head=head_of(2)))
+        names[function, "group", dtype] = f"p_{function}_group"
     value = source.loads(dtype, "p1", "j1 + (long)k * from")
     text.append(source.kernel("p_cumsum", [f"__global {memory} *p0", f"__global const {memory} *p1", "int count", "long step",
                                            "long from"], 2, f"""  T sum = 0;
@@ -147,10 +180,28 @@ def line(shape: tuple[int, ...], steps: tuple[int, ...], piece: int, pieces: int
     return plan.packed + pack("2i", piece, pieces)
 
 
-def split(n: int, results: int) -> tuple[str, int, int]:
-    """By item or by group, length and number of the pieces, for ``results`` sums of ``n`` elements."""
-    kind = "group" if n >= 4 * LOCAL_SIZE and results < 4096 else "item"
-    piece = _PIECE if kind == "group" else _SHORT
+def beside(shape: tuple[int, ...], strides: tuple[int, ...], axes: Sequence[int]) -> bool:
+    """Whether the neighbours in memory belong to different results when ``axes`` are reduced.
+
+    >>> beside((4, 5), (5, 1), (0,)), beside((4, 5), (5, 1), (1,))
+    (True, False)
+    """
+    steps = [(abs(s), -i) for i, (n, s) in enumerate(zip(shape, strides, strict=True)) if n > 1 and s]
+    return bool(steps) and -min(steps)[1] not in axes
+
+
+def split(n: int, results: int, apart: bool) -> tuple[str, int, int]:
+    """By item or by group, length and number of the pieces, for ``results`` sums of ``n`` elements.
+
+    Neighbouring work-items are to read neighbouring elements: of different results where these lie ``apart`` from each other
+    (:func:`beside`), else along what is summed, in a group. Where there are few results, pieces of them keep the device busy.
+    """
+    if apart and results >= LOCAL_SIZE // 2 and n * results >= 1 << 17:
+        kind = "item"
+    else:
+        kind = "group" if n >= (LOCAL_SIZE // 2 if results < 4096 else LOCAL_SIZE) else "item"
+    pieces = max(1, min(n // _LEAST[kind], _BUSY[kind] // max(results, 1)))
+    piece = max(1, -(-n // pieces))
     return kind, piece, max(1, -(-n // piece))
 
 
@@ -163,7 +214,7 @@ def reduced(a: Array, function: str, axes: tuple[int, ...]) -> Array:
     if not n and function in ("max", "min"):
         raise ShapeError(f"{function} of an array of shape {a.shape}: there is nothing along the axes {axes}")
     dtype = _BOOL if function in ("any", "all") else a.dtype
-    kind, piece, pieces = split(n, results)
+    kind, piece, pieces = split(n, results, beside(a.shape, a.strides, axes))
     new = empty(machine, (pieces, *shape) if pieces > 1 else shape, dtype)
     if results:
         kernel = machine.kernel((function, kind, a.dtype), lambda: _program(a.dtype))
@@ -239,10 +290,12 @@ class Reductions:
         shape = a.shape[:axis] + a.shape[axis + 1 :]
         new = empty(machine, shape, _I8)
         if new.size:
-            kernel = machine.kernel((function, a.dtype), lambda: _places(a.dtype))
+            n = a.shape[axis]
+            group = n >= LOCAL_SIZE and not (beside(a.shape, a.strides, (axis,)) and new.size >= _BUSY["group"])
+            kernel = machine.kernel((function, "group", a.dtype) if group else (function, a.dtype), lambda: _places(a.dtype))
             plan = source.layout(shape, new.strides, a.strides[:axis] + a.strides[axis + 1 :])
-            machine.launch(kernel, plan.n, new.memory, a.memory, pack("i", a.shape[axis]), pack("q", a.strides[axis]),
-                           plan.packed + pack("2q", 0, a.offset))
+            machine.launch(kernel, plan.n * (LOCAL_SIZE if group else 1), new.memory, a.memory, pack("i", n),
+                           pack("q", a.strides[axis]), plan.packed + pack("2q", 0, a.offset))
         return new
 
     def argmax(self, a: Array, axis: int | None = None) -> Array:
