@@ -19,7 +19,7 @@ from .shapes import axis_of, broadcast_to
 
 __all__ = ["Indexing"]
 
-_I4, _I8 = np.dtype("int32"), np.dtype("int64")
+_I4, _I8, _F4 = np.dtype("int32"), np.dtype("int64"), np.dtype("float32")
 #: what happens to an index outside of the axis; NEGATIVE counts from the end first; FLAT is one that is known to be right
 CLIP, WRAP, NEGATIVE, FLAT = range(4)
 _FIXED = f"""
@@ -62,9 +62,13 @@ def _sums(dtype: np.dtype) -> tuple[str, dict]:
     if dtype.itemsize == 4:
         back, forth = ("as_float", "as_int") if c == "float" else (f"({c})", "(int)")
         parameters[0] = "__global int *p0"
-        text.append(source.kernel("add_at_once", parameters, 3, f"""  volatile __global int *place = p0 + j0 + p2[j2];
+        text.append(source.kernel("add_at_once", parameters, 3, f"""#ifdef __CUDACC__
+  atomicAdd((T *)(p0 + j0 + p2[j2]), (T)p1[j1]);
+#else
+  volatile __global int *place = p0 + j0 + p2[j2];
   int old = *place, now;
-  do {{ now = old; old = atomic_cmpxchg(place, now, {forth}({back}(now) + p1[j1])); }} while (old != now);"""))
+  do {{ now = old; old = atomic_cmpxchg(place, now, {forth}({back}(now) + p1[j1])); }} while (old != now);
+#endif"""))
         names["add_at_once", dtype] = "add_at_once"
     return "".join(text), names
 
@@ -248,6 +252,11 @@ class Indexing:
         if is_basic(key if type(key) is tuple else (key,)):
             target = a[key]
             copy_into(target, machine.xp.add(target, values))
+            return
+        if machine.gpu and a.dtype.itemsize == 2 and source.is_float(a.dtype):  # rounded once, and by many work-items
+            total = cast(a, _F4)
+            self.add_at(total, key, cast(values, _F4))
+            copy_into(a, total)
             return
         c = self._chosen(a, key)
         if a.dtype.name == "float64" and not machine.fp64:

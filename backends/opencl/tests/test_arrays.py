@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from mxcore.dtype import dtype_of
 from mxcore.errors import BoundsError, MXNetError, ShapeError
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -137,3 +138,12 @@ def test_errors(xp):
         x[[0, 1]]
     with pytest.raises(MXNetError, match="2\\*\\*31"):
         layout((1 << 16, 1 << 16), (0, 0))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_sums_at_places_are_rounded_once(machine, monkeypatch, dtype):
+    """Small numbers that are added to one place one by one vanish in a short type."""
+    monkeypatch.setattr(machine, "gpu", True)
+    x, few = (machine.xp.full(shape, value, dtype_of(dtype)) for shape, value in (((3, 2), 16), ((4096, 2), 1 / 256)))
+    machine.xp.add_at(x, (machine.xp.full((4096,), 1, "int64"),), few)
+    assert host(x).astype(float).tolist() == [[16, 16], [32, 32], [16, 16]]
