@@ -31,8 +31,6 @@ _BOOL, _I8, _F4, _F8 = np.dtype(bool), np.dtype("int64"), np.dtype("float32"), n
 _LOWEST = {"char": "CHAR_MIN", "short": "SHRT_MIN", "int": "INT_MIN", "long": "LONG_MIN"}
 _HIGHEST = {"char": "CHAR_MAX", "short": "SHRT_MAX", "int": "INT_MAX", "long": "LONG_MAX", "uchar": "UCHAR_MAX",
             "ushort": "USHRT_MAX", "uint": "UINT_MAX", "ulong": "ULONG_MAX"}
-#: sums of more than so many elements of a short type are taken in float32
-_SHORT = 4096
 #: what keeps a large device busy: so many work-items, or so many work-groups; and the least elements of a piece for one
 _BUSY, _LEAST = {"item": 1 << 16, "group": 1 << 12}, {"item": 32, "group": 1024}
 
@@ -130,22 +128,29 @@ def _functions(dtype: np.dtype) -> dict[str, tuple[str, str, str]]:
 
 
 def _program(dtype: np.dtype) -> tuple[str, dict]:
-    text, names = [source.typed(dtype), source.frame(2).declaration, SPACES, PLACE], {}
+    text, names = [source.typed(dtype), source.frame(2).declaration, SPACES, PLACE], dict[tuple, str]()
     memory = source.storage(dtype)
     for function, (identity, combine, accumulator) in _functions(dtype).items():
-        out = _BOOL if function in ("any", "all") else dtype
-        fields = {
-            "local": LOCAL_SIZE, "name": f"r_{function}", "line": "Line", "layout": "Layout2", "head": head_of(2),
-            "identity": identity, "combine": combine,
-            "parameters": f"__global {source.storage(out)} *p0, __global const {memory} *p1",
-            "value": f"    T v = {source.loads(dtype, 'p1', 'j1 + place_(&r, k)')};\n",
-            "store": "  " + source.stores(out, "p0", "j0 + (long)part * l.n", "acc") + "\n"}
         text.append(f"#define A {accumulator}\n")
-        for kind, template in (("item", BY_ITEM), ("group", BY_GROUP)):
-            text.append(template.format(**fields))
-            names[function, kind, dtype] = f"r_{function}_{kind}"
+        for out in dict.fromkeys((_out(function, dtype, 1), _out(function, dtype, 2))):
+            name = f"r_{function}_{out}"
+            fields = {
+                "local": LOCAL_SIZE, "name": name, "line": "Line", "layout": "Layout2", "head": head_of(2), "identity": identity,
+                "combine": combine, "parameters": f"__global {source.storage(out)} *p0, __global const {memory} *p1",
+                "value": f"    T v = {source.loads(dtype, 'p1', 'j1 + place_(&r, k)')};\n",
+                "store": "  " + source.stores(out, "p0", "j0 + (long)part * l.n", "acc") + "\n"}
+            for kind, template in (("item", BY_ITEM), ("group", BY_GROUP)):
+                text.append(template.format(**fields))
+                names[function, kind, dtype, out] = f"{name}_{kind}"
         text.append("#undef A\n")
     return "".join(text), names
+
+
+def _out(function: str, dtype: np.dtype, pieces: int) -> np.dtype:
+    """The type of results: sums of pieces of short types stay in float32."""
+    if function in ("any", "all"):
+        return _BOOL
+    return _F4 if pieces > 1 and function in ("sum", "prod") and dtype.itemsize == 2 and source.is_float(dtype) else dtype
 
 
 def _places(dtype: np.dtype) -> tuple[str, dict]:
@@ -205,24 +210,25 @@ def split(n: int, results: int, apart: bool) -> tuple[str, int, int]:
     return kind, piece, max(1, -(-n // piece))
 
 
-def reduced(a: Array, function: str, axes: tuple[int, ...]) -> Array:
-    """One result for each place of the other axes; the reduced axes are gone."""
+def reduced(a: Array, function: str, axes: tuple[int, ...], wide: bool = False) -> Array:
+    """One result for each place of the other axes; the reduced axes are gone. ``wide``: sums of short types in float32."""
     machine = a.machine
     rest = [i for i in range(a.ndim) if i not in axes]
     shape, inner = tuple([a.shape[i] for i in rest]), tuple([a.shape[i] for i in axes])
     n, results = prod(inner), prod(shape)
     if not n and function in ("max", "min"):
         raise ShapeError(f"{function} of an array of shape {a.shape}: there is nothing along the axes {axes}")
-    dtype = _BOOL if function in ("any", "all") else a.dtype
     kind, piece, pieces = split(n, results, beside(a.shape, a.strides, axes))
-    new = empty(machine, (pieces, *shape) if pieces > 1 else shape, dtype)
+    final = _out(function, a.dtype, 2 if wide else 1)
+    out = final if pieces == 1 else _out(function, a.dtype, pieces)
+    new = empty(machine, (pieces, *shape) if pieces > 1 else shape, out)
     if results:
-        kernel = machine.kernel((function, kind, a.dtype), lambda: _program(a.dtype))
+        kernel = machine.kernel((function, kind, a.dtype, out), lambda: _program(a.dtype))
         plan = source.layout(shape, contiguous_strides(shape), tuple([a.strides[i] for i in rest]))
         count = results * pieces * (LOCAL_SIZE if kind == "group" else 1)
         machine.launch(kernel, count, new.memory, a.memory, line(inner, tuple([a.strides[i] for i in axes]), piece, pieces),
                        plan.packed + pack("2q", 0, a.offset))
-    return reduced(new, function, (0,)) if pieces > 1 else new
+    return cast(reduced(new, function, (0,)), final) if pieces > 1 else new
 
 
 class Reductions:
@@ -230,17 +236,13 @@ class Reductions:
 
     machine: Any
 
-    def _reduce(self, function: str, a: Array, axis: Any, keepdims: bool) -> Array:
+    def _reduce(self, function: str, a: Array, axis: Any, keepdims: bool, wide: bool = False) -> Array:
         machine = self.machine
         axes = tuple(range(a.ndim)) if axis is None else \
             (axis_of(axis, a.ndim),) if isinstance(axis, (int, np.integer)) else tuple(sorted(axis_of(x, a.ndim) for x in axis))
         if a.dtype == _F8 and not machine.fp64:
             return on_host(machine, function, getattr(REFERENCE, function), a, axis=axis, keepdims=keepdims)
-        dtype = a.dtype
-        if function in ("sum", "prod") and dtype.itemsize == 2 and dtype.kind not in "iu":
-            new = cast(reduced(cast(a, _F4), function, axes), dtype) if a.size > _SHORT else reduced(a, function, axes)
-        else:
-            new = reduced(a, function, axes)
+        new = reduced(a, function, axes, wide)
         if keepdims:
             shape = tuple([1 if i in axes else n for i, n in enumerate(a.shape)])
             new = view_of(new, shape, contiguous_strides(shape)) if new.ndim != a.ndim else new
@@ -274,7 +276,7 @@ class Reductions:
         """The mean; of integers in float64."""
         dtype = a.dtype if a.dtype.kind not in "iub" else _F8
         work = _F4 if dtype.itemsize == 2 else dtype
-        total = self._reduce("sum", cast(a, work), axis, keepdims)
+        total = self._reduce("sum", a if dtype.itemsize == 2 else cast(a, work), axis, keepdims, wide=True)
         n = a.size // total.size if total.size else 1
         return cast(self.machine.xp.divide(total, self.machine.xp.scalar(n, work)), dtype)
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from mxcore.dtype import dtype_of
 from mxcore_device.arrays import from_host
 from mxcore_device.host import to_host
 from mxcore_device.reductions import beside, split
@@ -62,3 +63,15 @@ def test_work_items_that_are_neighbours_read_neighbours():
 def test_pieces_cover_all(n, results, apart):
     kind, piece, pieces = split(n, results, apart)
     assert kind in ("item", "group") and piece * pieces >= n and (pieces == 1 or piece * (pieces - 1) < n)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shape, axis", [((40_000,), 0), ((700, 300), 0), ((300, 700), 1), ((5, 100), 1)])
+def test_short_types_are_summed_in_float32(machine, dtype, shape, axis):
+    host = np.random.default_rng(3).uniform(0, 1, shape).astype(dtype_of(dtype))
+    a, exact = from_host(machine, host), host.astype(np.float64)
+    for name in ("sum", "mean"):
+        found = getattr(machine.xp, name)(a, axis=axis)
+        wanted = getattr(exact, name)(axis).astype(dtype_of(dtype))
+        assert found.dtype == wanted.dtype
+        np.testing.assert_allclose(to_host(found).astype(float), wanted.astype(float), rtol=1e-3 if dtype == "float16" else 8e-3)
