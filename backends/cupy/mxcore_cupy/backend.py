@@ -92,4 +92,5 @@ class CudaBackend(DeviceBackend):
         """An array that shares memory with another library's on a device of CUDA."""
         import cupy
 
-        return taken(cupy.from_dlpack(value))
+        found = cupy.from_dlpack(value)
+        return taken(machine(found.device.id), found)

@@ -312,8 +312,8 @@ def view(a: Array) -> Any:
     return machine.cupy.ndarray(a.shape, a.dtype, a.memory + a.offset * size, tuple([s * size for s in a.strides]))
 
 
-def taken(found: Any) -> CudaArray:
-    """An array of CuPy as one of ours, on the same memory.
+def taken(where: CudaMachine, found: Any) -> CudaArray:
+    """An array of CuPy on a device as one of ours, on the same memory.
 
     That may begin anywhere, while kernels rely on memory beginning at a multiple of :data:`~mxcore_cupy.repeats.ALIGNED`.
     """
@@ -322,7 +322,7 @@ def taken(found: Any) -> CudaArray:
         found = found.copy()
     beyond = found.data.ptr % ALIGNED
     strides = tuple([s // size for s in found.strides])
-    return CudaArray(machine(found.device.id), found.data + -beyond, found.dtype, found.shape, strides, beyond // size)
+    return CudaArray(where, found.data + -beyond, found.dtype, found.shape, strides, beyond // size)
 
 
 _MACHINES: dict[int, CudaMachine] = {}

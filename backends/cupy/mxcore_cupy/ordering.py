@@ -28,7 +28,7 @@ def _given(a: Any) -> Any:
 def _wrapped(machine: CudaMachine, found: Any, dtype: np.dtype | None = None) -> Array:
     found = machine.cupy.ascontiguousarray(found)
     if found.data.ptr % ALIGNED:  # a row of something larger
-        new = machine.xp.copy(taken(found))
+        new = machine.xp.copy(taken(machine, found))
     else:
         new = CudaArray(machine, found.data, found.dtype, found.shape)
     return new if dtype is None else cast(new, dtype)

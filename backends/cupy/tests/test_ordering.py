@@ -71,3 +71,9 @@ def test_rows_of_one_memory_get_their_own(machine, monkeypatch):
         assert all(a.memory.ptr % ALIGNED == 0 and not a.offset for a in found)
         assert [to_host(machine.xp.multiply(a, 2)).tolist() for a in found] == \
             [(2 * i).tolist() for i in np.nonzero(np.roll(rows, k, 1))]
+
+
+def test_on_the_device_of_the_array(device, host):
+    for index in range(host.DEVICES):
+        x = mx.nd.array([3, 1, 2], ctx=mx.Context("cuda", index))
+        assert mx.nd.sort(x).ctx == x.ctx and (mx.nd.sort(x) + x).asnumpy().tolist() == [4, 3, 5]
