@@ -68,6 +68,10 @@ class Tape:
         """The number of memory; None for what lasts (a number that the device has already)."""
         return self.slots.get(id(memory))
 
+    def made(self, memory: Any) -> bool:
+        """Whether it was allocated for this call."""
+        return self.slots.get(id(memory), -1) >= self.inputs
+
 
 class Repeat:
     """What a call did, to be done with other memory.
@@ -208,7 +212,7 @@ class Repeated:
         finally:
             machine.taping.tape = None
         results = made if type(made) is tuple else (made,)
-        own = all(r is None or (type(r) is machine.array_type and (tape.slot(r.memory) or -1) >= tape.inputs) for r in results)
+        own = all(r is None or (type(r) is machine.array_type and tape.made(r.memory)) for r in results)
         if own and not tape.failed and not tape.early:
             known[key] = machine.repeat(machine, tape, results, made is not results).ready()
         elif not tape.early:
